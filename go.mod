@@ -56,7 +56,4 @@ require (
 	rsc.io/qr v0.2.0 // indirect
 )
 
-tool (
-	golang.org/x/exp/typeparams
-	honnef.co/go/tools/cmd/staticcheck
-)
+tool honnef.co/go/tools/cmd/staticcheck
