@@ -1,0 +1,33 @@
+package session
+
+import "time"
+
+// Session is everything the rows say about one session at one moment.
+type Session struct {
+	ID        ID
+	Tenant    TenantID
+	Name      Name
+	Config    Config
+	Wanted    Wanted
+	Run       Run
+	CreatedAt time.Time
+	// ReadAt is when the rows were read, on the database's clock: the only
+	// clock that may be compared with the times in them.
+	ReadAt time.Time
+}
+
+// View is what the API shows of the session; see the function [View].
+func (s Session) View() (Status, *Reason) { return View(s.Wanted, s.Run, s.ReadAt) }
+
+// Pairing is what a phone needs to link a session. Everything in it is a
+// credential.
+type Pairing struct {
+	QR QRCodes
+}
+
+// CodeAnswer is a holder's answer to a request for a pairing code.
+type CodeAnswer struct {
+	Code       string // XXXX-XXXX, a credential; empty with a Problem
+	ValidUntil time.Time
+	Problem    string // why there is no code, for people
+}
