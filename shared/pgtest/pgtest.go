@@ -1,0 +1,80 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+)
+
+const (
+	// EnvURL names the environment variable with the URL of a server to use instead of a private one.
+	EnvURL = "WAFLEET_TEST_DATABASE_URL"
+	// MaxConnections is what a private server allows: many parallel tests with a pool each.
+	MaxConnections = 400
+
+	// startTimeout bounds the server's start, binaries downloaded if there are none.
+	startTimeout = 6 * time.Minute
+	// createTimeout bounds one database's creation on a busy machine; it takes tens of milliseconds on a quiet one.
+	createTimeout = time.Minute
+	// dropTimeout bounds one DROP DATABASE, which waits for the connections that it terminates.
+	dropTimeout = 30 * time.Second
+)
+
+// Migrate brings the empty database at a lib/pq URL to the schema under test and closes its connections.
+type Migrate = func(ctx context.Context, url string) error
+
+// New returns the lib/pq URL of a database that belongs to this test, made by migrate (nil: an empty one). It is dropped,
+// open connections or not, when the test and its subtests have ended. The test fails at once if there is no server or
+// migrate fails. Templates are told apart by the function's code: two closures from one place that migrate
+// differently must not be used in one process.
+func New(t testing.TB, migrate Migrate) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
+	defer cancel()
+	url, name, err := process.create(ctx, migrate)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+		defer cancel()
+		if err := process.drop(ctx, name); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return url
+}
+
+// Runner is what Run and Wrap need of a *testing.M; goleak's TestingM is the same.
+type Runner interface{ Run() int }
+
+// Run runs the tests, then ends what New has started, and returns the exit code: a failure to clean up is 1 where the
+// tests passed.
+func Run(m Runner) int {
+	code := m.Run()
+	ctx, cancel := context.WithTimeout(context.Background(), dropTimeout)
+	defer cancel()
+	if err := process.close(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+		code = max(code, 1)
+	}
+	return code
+}
+
+// Wrap returns a Runner whose Run is Run(m), to hand to goleak.VerifyTestMain.
+func Wrap(m Runner) Runner { return wrapped{m} }
+
+type wrapped struct{ m Runner }
+
+func (w wrapped) Run() int { return Run(w.m) }
+
+// codeOf identifies a migrate function.
+func codeOf(migrate Migrate) uintptr {
+	if migrate == nil {
+		return 0
+	}
+	return reflect.ValueOf(migrate).Pointer()
+}
