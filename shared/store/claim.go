@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// Claim is a session that the caller now holds: (session, epoch, connector).
+type Claim struct {
+	ID       session.ID
+	Tenant   session.TenantID
+	Name     session.Name
+	Epoch    session.Epoch
+	Wanted   session.Wanted
+	Config   session.Config
+	JID      string // the linked device, empty while unpaired
+	PushName string
+}
+
+// claimJobs takes jobs of sessions that nobody alive holds.
+//
+// The claimer must itself be alive and not draining. A job that waited over two
+// seconds is taken beyond the fair share: a share must not leave a job
+// unclaimed while there are slots. Jobs of sessions that are no longer wanted
+// are removed on the way.
+const claimJobs = `
+WITH me AS (
+    SELECT id FROM connector WHERE id = $1 AND lease_until > now() AND NOT draining
+), quota AS (
+    SELECT GREATEST(0, LEAST($2::bigint, GREATEST(
+        (SELECT count(*) FROM start_job WHERE available_at < now() - interval '2 seconds'),
+        (SELECT ceil(count(*) * 1.1 / GREATEST(1, (SELECT count(*) FROM connector WHERE lease_until > now() AND NOT draining)))
+         FROM session WHERE desired = 'running')::bigint - $3::bigint))) AS jobs
+    FROM me WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
+), picked AS (
+    SELECT j.session_id FROM start_job j
+    JOIN session_run r ON r.session_id = j.session_id
+    LEFT JOIN connector c ON c.id = r.holder
+    WHERE j.available_at <= now() AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
+    ORDER BY j.available_at LIMIT COALESCE((SELECT jobs FROM quota), 0)
+    FOR UPDATE OF j, r SKIP LOCKED
+), removed AS (
+    DELETE FROM start_job j USING picked p WHERE j.session_id = p.session_id
+), claimed AS (
+    UPDATE session_run r SET holder = $1, epoch = r.epoch + 1, state = 'STARTING', seen_generation = s.generation,
+        reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now()
+    FROM picked p JOIN session s ON s.id = p.session_id
+    WHERE r.session_id = p.session_id AND s.desired = 'running'
+    RETURNING r.session_id, r.epoch, r.jid, r.push_name
+), fenced AS (
+    UPDATE pairing q SET epoch = k.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
+    FROM claimed k WHERE q.session_id = k.session_id
+)
+SELECT s.id, s.tenant_id, s.name, k.epoch, s.desired, s.generation, s.desired_at, s.config::text, k.jid, k.push_name
+FROM claimed k JOIN session s ON s.id = k.session_id`
+
+// ClaimIfFree claims at most slots sessions for a connector that holds held,
+// bounded by its fair share of the fleet, in one statement however many.
+func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]Claim, error) {
+	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held)
+}
+
+func scanClaim(rows *sql.Rows) (Claim, error) {
+	var (
+		c         Claim
+		config    string
+		jid, push sql.NullString
+	)
+	err := rows.Scan(&c.ID, &c.Tenant, &c.Name, &c.Epoch, &c.Wanted.Desired, &c.Wanted.Generation, &c.Wanted.At, &config, &jid, &push)
+	if err != nil {
+		return c, err
+	}
+	c.JID, c.PushName = jid.String, push.String
+	if err := json.Unmarshal([]byte(config), &c.Config); err != nil {
+		return c, fmt.Errorf("stored config of session %s: %w", c.ID, err)
+	}
+	return c, nil
+}
+
+const enqueueOrphans = `
+WITH orphans AS (
+    INSERT INTO start_job (session_id)
+    SELECT s.id FROM session s
+    JOIN session_run r ON r.session_id = s.id
+    LEFT JOIN connector c ON c.id = r.holder
+    WHERE s.desired = 'running' AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
+      AND (r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
+      AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = s.id)
+    ON CONFLICT (session_id) DO NOTHING
+    RETURNING session_id
+), buried AS (
+    DELETE FROM connector c WHERE c.lease_until < now() - interval '1 hour'
+      AND NOT EXISTS (SELECT FROM session_run r WHERE r.holder = c.id)
+)
+SELECT session_id, pg_notify('` + HintChannel + `', session_id::text) FROM orphans`
+
+// EnqueueOrphans gives every wanted session that nobody alive holds a start
+// job, and forgets connectors that are long dead. It returns how many jobs it
+// made. Any number of processes may call it at once.
+func (s *Store) EnqueueOrphans(ctx context.Context) (int, error) {
+	ids, err := collect(ctx, s.db, "enqueue orphans", func(rows *sql.Rows) (session.ID, error) {
+		var id session.ID
+		return id, rows.Scan(&id, new(any))
+	}, enqueueOrphans)
+	return len(ids), err
+}
+
+// Change is what the user asked of a held session since its holder last looked.
+type Change struct {
+	ID      session.ID
+	Epoch   session.Epoch
+	Wanted  session.Wanted
+	Config  session.Config
+	Request *CodeRequest // a wish for a pairing code, nil without one
+}
+
+// CodeRequest asks the holder for a pairing code.
+type CodeRequest struct {
+	ID    string
+	Phone session.Phone
+}
+
+const changesHeld = `
+SELECT s.id, r.epoch, s.desired, s.generation, s.desired_at, s.config::text, q.id, q.phone
+FROM session_run r
+JOIN session s ON s.id = r.session_id
+LEFT JOIN (
+    SELECT q.session_id, q.id, q.phone FROM pairing_request q JOIN pairing p ON p.session_id = q.session_id
+    WHERE q.expires_at > now() AND p.code_request IS DISTINCT FROM q.id
+) q ON q.session_id = s.id
+WHERE r.holder = $1 AND (s.generation > r.seen_generation OR q.id IS NOT NULL)`
+
+// ChangesHeld returns what is new about the sessions that a connector holds.
+// The same change is returned until a report acknowledges its generation, or
+// until the request is answered.
+func (s *Store) ChangesHeld(ctx context.Context, me session.ConnectorID) ([]Change, error) {
+	return collect(ctx, s.db, "look for changes", scanChange, changesHeld, me)
+}
+
+func scanChange(rows *sql.Rows) (Change, error) {
+	var (
+		c              Change
+		config         string
+		request, phone sql.NullString
+	)
+	err := rows.Scan(&c.ID, &c.Epoch, &c.Wanted.Desired, &c.Wanted.Generation, &c.Wanted.At, &config, &request, &phone)
+	if err != nil {
+		return c, err
+	}
+	if request.Valid {
+		c.Request = &CodeRequest{ID: request.String, Phone: session.Phone(phone.String)}
+	}
+	if err := json.Unmarshal([]byte(config), &c.Config); err != nil {
+		return c, fmt.Errorf("stored config of session %s: %w", c.ID, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrate brings the schema up to date. Several processes may call it at once:
+// one works, the others wait. Migrations go forward only and expand before
+// they contract, because old and new binaries overlap during a deploy.
+func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
+	s, err := Open(databaseURL, Options{MaxOpen: 3, ApplicationName: "wafleet-migrate"})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, s.db, files, goose.WithSessionLocker(locker))
+	if err != nil {
+		return fmt.Errorf("read the embedded migrations: %w", err)
+	}
+	results, err := provider.Up(ctx)
+	for _, result := range results {
+		logOf(log).Info("migrated", "version", result.Source.Version, "took", result.Duration.String())
+	}
+	if err != nil {
+		return domain("migrate", err)
+	}
+	logOf(log).Info("schema is up to date", "applied", plural(len(results), "migration"))
+	return nil
+}

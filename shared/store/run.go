@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/lib/pq"
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// Term names one holding of one session.
+type Term struct {
+	ID    session.ID
+	Epoch session.Epoch
+}
+
+// Report is the newest state of a session, as its holder sees it.
+type Report struct {
+	Term
+	State   session.Status
+	Seen    session.Generation // the request that State answers
+	Code    session.ReasonCode // empty: no reason
+	Message string
+	RetryIn time.Duration // when wafleet tries again by itself; 0 says nothing
+	// PushName is the account's display name; empty leaves the stored one.
+	PushName string
+}
+
+// reportRows turns reports into rows; u is a table of them.
+const reportRows = `unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[])
+    AS u(session_id, epoch, state, seen, code, message, retry_ms, push_name)`
+
+const reportColumns = `state = u.state, seen_generation = GREATEST(r.seen_generation, u.seen), state_at = now(),
+        push_name = COALESCE(NULLIF(u.push_name, ''), r.push_name),
+        reason_code = NULLIF(u.code, ''), reason_message = NULLIF(u.message, ''),
+        reason_at = CASE WHEN u.code = '' THEN NULL WHEN r.reason_code = u.code AND r.state = u.state THEN r.reason_at ELSE now() END,
+        retry_at = CASE WHEN u.retry_ms > 0 THEN now() + u.retry_ms * interval '1 millisecond' END`
+
+// setStateIfEpoch also removes jobs that the holder answered by itself: a
+// session restarted while it was held needs no claim.
+const setStateIfEpoch = `
+WITH u AS (SELECT * FROM ` + reportRows + `), written AS (
+    UPDATE session_run r SET ` + reportColumns + `
+    FROM u WHERE r.session_id = u.session_id AND r.epoch = u.epoch AND r.holder = $1
+    RETURNING r.session_id, r.seen_generation
+), answered AS (
+    DELETE FROM start_job j USING written w, session s
+    WHERE j.session_id = w.session_id AND s.id = w.session_id AND s.generation <= w.seen_generation
+)
+SELECT session_id FROM written`
+
+// SetStateIfEpoch writes reports of sessions that the caller holds, any number
+// in one statement, at most one per session. It returns the sessions whose
+// epoch had moved on: those terms are over.
+func (s *Store) SetStateIfEpoch(ctx context.Context, me session.ConnectorID, reports []Report) (fenced []session.ID, err error) {
+	return s.writeReports(ctx, "report states", setStateIfEpoch, me, reports)
+}
+
+// releaseIfEpoch gives sessions back. What the user wants is read again here:
+// a session that is still wanted gets a job in the same transaction, one that
+// was stopped meanwhile does not. A session that gave up gets one only if it
+// may be tried again later.
+const releaseIfEpoch = `
+WITH u AS (SELECT * FROM ` + reportRows + `), written AS (
+    UPDATE session_run r SET holder = NULL, ` + reportColumns + `
+    FROM u WHERE r.session_id = u.session_id AND r.epoch = u.epoch AND r.holder = $1
+    RETURNING r.session_id, r.state, r.seen_generation, r.retry_at
+), cleared AS (
+    UPDATE pairing q SET codes = NULL, started_at = NULL, code = NULL, code_problem = NULL
+    FROM u WHERE q.session_id = u.session_id AND q.epoch = u.epoch AND (q.codes IS NOT NULL OR q.code IS NOT NULL)
+), queued AS (
+    INSERT INTO start_job (session_id, available_at)
+    SELECT s.id, GREATEST(now(), w.retry_at) FROM written w JOIN session s ON s.id = w.session_id
+    WHERE s.desired = 'running' AND (w.state <> 'FAILED' OR w.seen_generation < s.generation OR w.retry_at IS NOT NULL)
+    ON CONFLICT (session_id) DO NOTHING
+    RETURNING session_id
+), hinted AS (SELECT pg_notify('` + HintChannel + `', session_id::text) FROM queued)
+SELECT w.session_id FROM written w LEFT JOIN (SELECT count(*) FROM hinted) h ON true`
+
+// ReleaseIfEpoch ends terms: the holder is removed with the last report, and
+// whoever may continue finds a job. It returns the sessions whose epoch had
+// moved on, which need no release.
+func (s *Store) ReleaseIfEpoch(ctx context.Context, me session.ConnectorID, reports []Report) (fenced []session.ID, err error) {
+	return s.writeReports(ctx, "release sessions", releaseIfEpoch, me, reports)
+}
+
+func (s *Store) writeReports(ctx context.Context, what, query string, me session.ConnectorID, reports []Report) ([]session.ID, error) {
+	n := len(reports)
+	if n == 0 {
+		return nil, nil
+	}
+	var (
+		ids, states, codes = make([]string, n), make([]string, n), make([]string, n)
+		messages, pushes   = make([]string, n), make([]string, n)
+		epochs, seen       = make([]int64, n), make([]int64, n)
+		retries            = make([]int64, n)
+	)
+	for i, r := range reports {
+		ids[i], epochs[i], states[i], seen[i] = string(r.ID), int64(r.Epoch), string(r.State), int64(r.Seen)
+		codes[i], messages[i], retries[i], pushes[i] = string(r.Code), r.Message, milliseconds(r.RetryIn), r.PushName
+	}
+	written, err := collect(ctx, s.db, what, func(rows *sql.Rows) (session.ID, error) {
+		var id session.ID
+		return id, rows.Scan(&id)
+	}, query, me, pq.Array(ids), pq.Array(epochs), pq.Array(states), pq.Array(seen), pq.Array(codes), pq.Array(messages), pq.Array(retries), pq.Array(pushes))
+	if err != nil {
+		return nil, err
+	}
+	return missing(reports, written), nil
+}
+
+// missing returns the reported sessions that were not written.
+func missing(reports []Report, written []session.ID) []session.ID {
+	if len(written) == len(reports) {
+		return nil
+	}
+	ok := make(map[session.ID]bool, len(written))
+	for _, id := range written {
+		ok[id] = true
+	}
+	var fenced []session.ID
+	for _, r := range reports {
+		if !ok[r.ID] {
+			fenced = append(fenced, r.ID)
+		}
+	}
+	return fenced
+}
+
+const setDeviceIfEpoch = `
+UPDATE session_run SET jid = NULLIF($4, ''), push_name = CASE WHEN $4 = '' THEN NULL ELSE push_name END
+WHERE session_id = $1 AND epoch = $2 AND holder = $3`
+
+// SetDeviceIfEpoch records the device that was linked, or with an empty jid
+// that there is none any more. Errors: session.ErrFenced, and
+// session.ErrDeviceTaken where another session has that device.
+func (s *Store) SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term Term, jid string) error {
+	err := s.oneRow(ctx, "record the device", session.ErrFenced, setDeviceIfEpoch, term.ID, term.Epoch, me, jid)
+	if sqlState(err) == uniqueViolation {
+		return session.ErrDeviceTaken
+	}
+	return err
+}
+
+const epochHeld = `SELECT epoch = $2 AND holder = $3 FROM session_run WHERE session_id = $1`
+
+// StillHeld reads the epoch again and reports whether the term goes on.
+func (s *Store) StillHeld(ctx context.Context, me session.ConnectorID, term Term) (bool, error) {
+	var held sql.NullBool
+	err := s.db.QueryRowContext(ctx, epochHeld, term.ID, term.Epoch, me).Scan(&held)
+	return held.Bool, domain("read the epoch", err)
+}

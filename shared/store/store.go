@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// Store is a pool of connections to the fleet's database. It is safe for
+// concurrent use.
+type Store struct {
+	db  *sql.DB
+	dsn string
+}
+
+// Options of a pool.
+type Options struct {
+	// MaxOpen caps the connections; 2 where it is zero, which fits a Lambda.
+	MaxOpen int
+	// ApplicationName shows in pg_stat_activity.
+	ApplicationName string
+}
+
+// Open checks the URL and prepares the pool; it does not connect. sslmode must
+// be in the URL: the driver's default differs from libpq's and surprises.
+func Open(databaseURL string, o Options) (*Store, error) {
+	dsn, err := dsnOf(databaseURL, o)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, errors.New("DATABASE_URL is not a usable Postgres URL") // the driver's text may hold the password
+	}
+	if o.MaxOpen == 0 {
+		o.MaxOpen = 2
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(o.MaxOpen)
+	db.SetMaxIdleConns(o.MaxOpen)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return &Store{db: db, dsn: dsn}, nil
+}
+
+// dsnOf adds what every connection needs. binary_parameters=yes keeps a query
+// and its arguments in one round trip, without which a transaction pooler may
+// run another client's statement.
+func dsnOf(databaseURL string, o Options) (string, error) {
+	u, err := url.Parse(databaseURL)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return "", errors.New("DATABASE_URL must be a URL such as postgres://user:password@host:5432/name?sslmode=verify-full")
+	}
+	query := u.Query()
+	if query.Get("sslmode") == "" {
+		return "", errors.New("DATABASE_URL must say sslmode: verify-full, or disable for a server on this machine")
+	}
+	query.Set("binary_parameters", "yes")
+	if query.Get("connect_timeout") == "" {
+		query.Set("connect_timeout", "5")
+	}
+	if o.ApplicationName != "" {
+		query.Set("application_name", o.ApplicationName)
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// Close ends the pool.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Ping makes sure that the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return domain("reach the database", s.db.PingContext(ctx))
+}
+
+// DB is the pool itself, for the device store that shares it.
+func (s *Store) DB() *sql.DB { return s.db }
+
+// PoolStats is what the pool is doing, for metrics.
+func (s *Store) PoolStats() sql.DBStats { return s.db.Stats() }
+
+// WithLock runs do while no other process of the fleet runs under the same
+// name: for schema changes that several connectors may try at boot.
+func (s *Store) WithLock(ctx context.Context, name string, do func(context.Context) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return domain("take a connection", err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(hashtextextended($1, 0))`, name); err != nil {
+		return domain("wait for the lock "+name, err)
+	}
+	defer func() {
+		// The lock ends with the connection too; a failure here only delays others.
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(hashtextextended($1, 0))`, name)
+	}()
+	return do(ctx)
+}
+
+// inTx runs do in one transaction and rolls back where it fails.
+func (s *Store) inTx(ctx context.Context, what string, do func(*sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return domain(what, err)
+	}
+	defer tx.Rollback() // no effect after the commit
+	if err := do(tx); err != nil {
+		return domain(what, err)
+	}
+	return domain(what, tx.Commit())
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// collect runs a query and scans every row.
+func collect[T any](ctx context.Context, q querier, what string, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, domain(what, err)
+	}
+	defer rows.Close()
+	var list []T
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return nil, domain(what, err)
+		}
+		list = append(list, item)
+	}
+	return list, domain(what, rows.Err())
+}
+
+// logOf never returns nil.
+func logOf(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}
+
+func milliseconds(d time.Duration) int64 { return d.Milliseconds() }
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, one)
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
