@@ -55,7 +55,8 @@ func openDataDir(wished string) (_ *dataDir, err error) {
 	if d.account, err = ownerAccount(d.real); err != nil {
 		return nil, err
 	}
-	if at := d.account.blockedAt(d.real); at != "" {
+	// The directory itself is Postgres' to judge: it wants to own it.
+	if at := d.account.blockedAt(filepath.Dir(d.real)); at != "" {
 		return nil, fmt.Errorf("Postgres runs as %s, which may not enter %s: move %s elsewhere or open that directory (chmod o+x)",
 			d.account.name, at, d.real)
 	}
