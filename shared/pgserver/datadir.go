@@ -63,7 +63,7 @@ func openDataDir(wished string) (_ *dataDir, err error) {
 	return d, nil
 }
 
-func (d *dataDir) close() error { return d.lock.Close() }
+func (d *dataDir) close() error { return unlockFile(d.lock) }
 
 // lookInside returns the version of existing data, or 0 where a new directory can be made. It resolves d.real.
 func (d *dataDir) lookInside() (int, error) {

@@ -27,3 +27,9 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), closeErr)
 }
+
+// unlockFile gives the lock up at once. Closing alone would leave it with a child that another goroutine has forked and
+// that has not closed its copy of the descriptor by exec yet.
+func unlockFile(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

@@ -42,7 +42,7 @@ func sweepTemp(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-func sweepOne(ctx context.Context, dir string, log *slog.Logger) error {
+func sweepOne(ctx context.Context, dir string, log *slog.Logger) (err error) {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func sweepOne(ctx context.Context, dir string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { err = errors.Join(err, unlockFile(lock)) }()
 	if err := stopLeftover(ctx, data, log); err != nil {
 		return err
 	}

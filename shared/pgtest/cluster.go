@@ -24,13 +24,18 @@ type cluster struct {
 	start sync.Mutex // held while the server starts, so that one does
 
 	mu        sync.Mutex
-	base      string               // guarded by mu; URL of the server, "" before it is known
-	server    *pgserver.Server     // guarded by mu; nil if the server is not ours
-	templates map[uintptr]template // guarded by mu
+	base      string                // guarded by mu; URL of the server, "" before it is known
+	server    *pgserver.Server      // guarded by mu; nil if the server is not ours
+	templates map[uintptr]*template // guarded by mu; by identity of the migrate function
 }
 
 // template is a database made once, by the first test that needs it.
-type template func() (name string, err error)
+type template struct {
+	// name makes the database at the first call and returns its name.
+	name func() (string, error)
+	// migrate is kept so that its identity is not given to another function.
+	migrate Migrate
+}
 
 // create returns a new database made by migrate.
 func (c *cluster) create(ctx context.Context, migrate Migrate) (url, name string, err error) {
@@ -38,7 +43,7 @@ func (c *cluster) create(ctx context.Context, migrate Migrate) (url, name string
 	if err != nil {
 		return "", "", err
 	}
-	from, err := c.templateOf(base, migrate)()
+	from, err := c.templateOf(base, migrate).name()
 	if err != nil {
 		return "", "", err
 	}
@@ -95,20 +100,20 @@ func (c *cluster) set(base string, server *pgserver.Server) {
 	c.base, c.server = base, server
 }
 
-func (c *cluster) templateOf(base string, migrate Migrate) template {
+func (c *cluster) templateOf(base string, migrate Migrate) *template {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := codeOf(migrate)
+	key := identity(migrate)
 	if c.templates == nil {
-		c.templates = map[uintptr]template{}
+		c.templates = map[uintptr]*template{}
 	}
 	if c.templates[key] == nil {
-		c.templates[key] = sync.OnceValues(func() (string, error) {
+		c.templates[key] = &template{migrate: migrate, name: sync.OnceValues(func() (string, error) {
 			// Its own deadline: one impatient test must not spoil the template for the others.
 			ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
 			defer cancel()
 			return makeTemplate(ctx, base, migrate)
-		})
+		})}
 	}
 	return c.templates[key]
 }
@@ -155,7 +160,7 @@ func (c *cluster) close(ctx context.Context) error {
 	}
 	var errs []error
 	for _, made := range templates {
-		if name, err := made(); err == nil {
+		if name, err := made.name(); err == nil {
 			errs = append(errs, execOn(ctx, base, "DROP DATABASE "+pq.QuoteIdentifier(name)+" WITH (FORCE)"))
 		}
 	}

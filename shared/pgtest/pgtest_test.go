@@ -130,3 +130,18 @@ func BenchmarkNew(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+func TestClosuresFromOnePlaceAreToldApart(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"apple", "pear"} {
+		url := New(t, func(ctx context.Context, url string) error {
+			return onDB(url, func(db *sql.DB) error {
+				_, err := db.ExecContext(ctx, "CREATE TABLE "+table+" ()")
+				return err
+			})
+		})
+		if got := queryInt(t, url, "SELECT count(*) FROM "+table); got != 0 {
+			t.Errorf("rows = %d", got)
+		}
+	}
+}
