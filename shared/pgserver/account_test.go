@@ -128,3 +128,15 @@ func TestBlockedAtNamesTheOutermostDirectory(t *testing.T) {
 		t.Errorf("without a change of account blocked at %q", at)
 	}
 }
+
+func TestCacheOutOfReachMoves(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() // below a directory that is closed to others
+	stranger := account{name: "stranger", uid: 54321, gid: 54321, drop: true}
+	if got := reachableCache(stranger, filepath.Join(dir, "wafleet")); got != cacheRoot {
+		t.Errorf("root's child would use %s", got)
+	}
+	if got := reachableCache(account{}, dir); got != dir {
+		t.Errorf("a normal user would use %s", got)
+	}
+}

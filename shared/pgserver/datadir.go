@@ -57,7 +57,7 @@ func openDataDir(wished string) (_ *dataDir, err error) {
 	}
 	// The directory itself is Postgres' to judge: it wants to own it.
 	if at := d.account.blockedAt(filepath.Dir(d.real)); at != "" {
-		return nil, fmt.Errorf("Postgres runs as %s, which may not enter %s: move %s elsewhere or open that directory (chmod o+x)",
+		return nil, fmt.Errorf("data directory: Postgres runs as %s, which may not enter %s: move %s elsewhere or open that directory (chmod o+x)",
 			d.account.name, at, d.real)
 	}
 	return d, nil
