@@ -1,0 +1,281 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+func TestClaimTakesTheJobAndRaisesTheEpoch(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	me := f.connector("c")
+	claims := f.claim(me, 10)
+	if len(claims) != 1 || claims[0].Name != "a" || claims[0].Epoch != 1 || claims[0].Tenant != f.tenant {
+		t.Fatalf("claims %+v", claims)
+	}
+	if again := f.claim(me, 10); len(again) != 0 {
+		t.Fatalf("claimed twice: %+v", again)
+	}
+	found := must[session.Session](f)(f.Session(t.Context(), f.tenant, "a"))
+	if found.Run.Holder != me || !found.Run.HeldAt(found.ReadAt) {
+		t.Fatalf("run %+v", found.Run)
+	}
+}
+
+func TestConcurrentClaimsGiveEverySessionOneHolder(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	const sessions, connectors = 60, 4
+	for i := range sessions {
+		f.start(session.Name(fmt.Sprint("s", i)))
+	}
+	var mu sync.Mutex
+	holders := map[session.ID]session.ConnectorID{}
+	var wg sync.WaitGroup
+	for i := range connectors {
+		me := f.connector(fmt.Sprint("c", i))
+		wg.Go(func() {
+			for range 40 {
+				claims, err := f.ClaimIfFree(t.Context(), me, 5, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for _, c := range claims {
+					if other, taken := holders[c.ID]; taken {
+						t.Errorf("%s is held by %s and %s", c.Name, other, me)
+					}
+					holders[c.ID] = me
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(holders) != sessions {
+		t.Fatalf("%d of %d sessions are held", len(holders), sessions)
+	}
+	if jobs := f.count(`SELECT count(*) FROM start_job`); jobs != 0 {
+		t.Fatalf("%d jobs are left", jobs)
+	}
+}
+
+func TestFairShareLeavesRoomForOthersUnlessJobsWait(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	for i := range 20 {
+		f.start(session.Name(fmt.Sprint("s", i)))
+	}
+	one := f.connector("one")
+	f.connector("two")
+	if n := len(f.claim(one, 100)); n != 11 { // ceil(20 / 2 * 1.1)
+		t.Fatalf("claimed %d, want the fair share of 11", n)
+	}
+	f.sql(`UPDATE start_job SET available_at = now() - interval '3 seconds'`)
+	rest := must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), one, 100, 11))
+	if len(rest) != 9 {
+		t.Fatalf("claimed %d of the 9 that waited", len(rest))
+	}
+}
+
+func TestOnlyALiveConnectorClaims(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	dead, draining := f.connector("dead"), f.connector("draining")
+	f.sql(`UPDATE connector SET lease_until = now() WHERE id = $1`, string(dead))
+	if err := f.SetDraining(t.Context(), draining); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []session.ConnectorID{dead, draining, "unknown"} {
+		if claims := f.claim(id, 10); len(claims) != 0 {
+			t.Fatalf("%s claimed %+v", id, claims)
+		}
+	}
+}
+
+func TestALeaseThatPassedIsNeverRenewed(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	me := f.connector("c")
+	if err := f.RenewHeld(t.Context(), me, ttl); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.EndLease(t.Context(), me); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.RenewHeld(t.Context(), me, ttl); !errors.Is(err, session.ErrLeaseLost) {
+		t.Fatalf("error %v, want ErrLeaseLost", err)
+	}
+}
+
+func TestSessionsOfADeadConnectorMoveAndItsWritesAreFenced(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	old, next := f.connector("old"), f.connector("next")
+	first := f.claim(old, 1)[0]
+	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
+		t.Fatalf("%d orphans while the holder lives", n)
+	}
+	if err := f.EndLease(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 1 {
+		t.Fatalf("%d orphans, want 1", n)
+	}
+	second := f.claim(next, 1)[0]
+	if second.Epoch != first.Epoch+1 {
+		t.Fatalf("epoch %d after %d", second.Epoch, first.Epoch)
+	}
+	f.wantFenced(old, first)
+	if fenced := must[[]session.ID](f)(f.SetStateIfEpoch(t.Context(), next, []store.Report{report(second, session.Working)})); len(fenced) != 0 {
+		t.Fatalf("the holder is fenced: %v", fenced)
+	}
+	f.wantStatus("a", session.Working, "")
+	if held := must[bool](f)(f.StillHeld(t.Context(), old, termOf(first))); held {
+		t.Fatal("the old term still holds")
+	}
+}
+
+// wantFenced tries every write of a holder with a term that is over.
+func (f *fleet) wantFenced(me session.ConnectorID, c store.Claim) {
+	f.Helper()
+	ctx := f.Context()
+	for name, write := range map[string]func() ([]session.ID, error){
+		"report": func() ([]session.ID, error) {
+			return f.SetStateIfEpoch(ctx, me, []store.Report{report(c, session.Failed)})
+		},
+		"release": func() ([]session.ID, error) {
+			return f.ReleaseIfEpoch(ctx, me, []store.Report{report(c, session.Failed)})
+		},
+	} {
+		if fenced := must[[]session.ID](f)(write()); !slices.Equal(fenced, []session.ID{c.ID}) {
+			f.Errorf("%s of an old term: fenced %v", name, fenced)
+		}
+	}
+	for name, err := range map[string]error{
+		"device": f.SetDeviceIfEpoch(ctx, me, termOf(c), "1:1@s.whatsapp.net"),
+		"codes":  f.PutQRIfEpoch(ctx, termOf(c), session.QRCodes{Codes: []string{"old"}, First: time.Minute}),
+		"clear":  f.ClearPairingIfEpoch(ctx, termOf(c)),
+		"answer": f.AnswerCodeIfEpoch(ctx, termOf(c), "0190f5fe-7c00-7a00-8000-000000000000", "OLD", "", time.Minute),
+	} {
+		if !errors.Is(err, session.ErrFenced) {
+			f.Errorf("%s of an old term: %v, want ErrFenced", name, err)
+		}
+	}
+}
+
+func TestReleaseIsNotStop(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		state  session.Status
+		change func(*fleet)
+		retry  time.Duration
+		jobs   int
+		status session.Status
+	}{
+		{"still wanted", session.Starting, func(*fleet) {}, 0, 1, session.Starting},
+		{"stopped meanwhile", session.Stopped, func(f *fleet) { must[session.Session](f)(f.Stop(f.Context(), f.tenant, "a")) }, 0, 0, session.Stopped},
+		{"stopped and started meanwhile", session.Stopped, func(f *fleet) {
+			must[session.Session](f)(f.Stop(f.Context(), f.tenant, "a"))
+			f.start("a")
+		}, 0, 1, session.Starting},
+		{"gave up", session.Failed, func(*fleet) {}, 0, 0, session.Failed},
+		{"gave up until a time", session.Failed, func(*fleet) {}, time.Hour, 1, session.Failed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t)
+			f.start("a")
+			me := f.connector("c")
+			claim := f.claim(me, 1)[0]
+			test.change(f)
+			last := report(claim, test.state)
+			last.RetryIn = test.retry
+			if fenced := must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, []store.Report{last})); len(fenced) != 0 {
+				t.Fatalf("fenced %v", fenced)
+			}
+			if jobs := f.count(`SELECT count(*) FROM start_job`); jobs != test.jobs {
+				t.Errorf("%d jobs, want %d", jobs, test.jobs)
+			}
+			f.wantStatus("a", test.status, "")
+			if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
+				t.Errorf("%d orphans after a release", n)
+			}
+		})
+	}
+}
+
+func TestABanDelaysTheNextStart(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	me := f.connector("c")
+	claim := f.claim(me, 1)[0]
+	banned := report(claim, session.Failed)
+	banned.Code, banned.Message, banned.RetryIn = session.TempBan, "banned", time.Hour
+	must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, []store.Report{banned}))
+	f.wantStatus("a", session.Failed, session.TempBan)
+	f.start("a")
+	f.wantStatus("a", session.Starting, session.TempBan)
+	if claims := f.claim(me, 1); len(claims) != 0 {
+		t.Fatal("claimed during the ban")
+	}
+	f.sql(`UPDATE start_job SET available_at = now()`)
+	if claims := f.claim(me, 1); len(claims) != 1 {
+		t.Fatal("not claimed after the ban")
+	}
+}
+
+func TestChangesAreSeenUntilAcknowledged(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	me := f.connector("c")
+	claim := f.claim(me, 1)[0]
+	changes := func() []store.Change { return must[[]store.Change](f)(f.ChangesHeld(t.Context(), me)) }
+	if n := len(changes()); n != 0 {
+		t.Fatalf("%d changes after the claim", n)
+	}
+	must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+	f.start("a")
+	got := changes()
+	if len(got) != 1 || got[0].Wanted.Generation != 3 || got[0].Wanted.Desired != session.DesiredRunning {
+		t.Fatalf("changes %+v", got)
+	}
+	ack := report(claim, session.Starting)
+	ack.Seen = 3
+	must[[]session.ID](f)(f.SetStateIfEpoch(t.Context(), me, []store.Report{ack}))
+	if n := len(changes()); n != 0 {
+		t.Fatalf("%d changes after the acknowledgement", n)
+	}
+	if jobs := f.count(`SELECT count(*) FROM start_job`); jobs != 0 {
+		t.Fatalf("%d jobs: the holder answered the start itself", jobs)
+	}
+}
+
+func TestTwoSessionsCannotHoldOneDevice(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	f.start("b")
+	me := f.connector("c")
+	claims := f.claim(me, 2)
+	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[0]), "5511:1@s.whatsapp.net"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[1]), "5511:1@s.whatsapp.net"); !errors.Is(err, session.ErrDeviceTaken) {
+		t.Fatalf("error %v, want ErrDeviceTaken", err)
+	}
+}
