@@ -1,0 +1,166 @@
+package wasim_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.mau.fi/whatsmeow"
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/types/events"
+	waLog "go.mau.fi/whatsmeow/util/log"
+	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/shared/wasim"
+)
+
+// testSeed gives every server of the process the same root key, because whatsmeow has one for the whole process.
+const testSeed = "wasim tests"
+
+// patience bounds every wait. It is long because -race on two shared cores is slow; no test waits it out.
+const patience = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	var s wasim.Server
+	s.Seed = testSeed
+	if err := s.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	whatsmeow.WACertPubKey = s.RootKey()
+	if err := s.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// start starts a server with the test seed.
+func start(tb testing.TB, set ...func(*wasim.Server)) *wasim.Server {
+	tb.Helper()
+	s := &wasim.Server{Seed: testSeed, FewPreKeys: true}
+	for _, f := range set {
+		f(s)
+	}
+	if err := s.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+// transport sends everything to the server.
+func transport(s *wasim.Server) *http.Transport {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.CAPEM())
+	addr := s.DialAddr()
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		},
+		TLSClientConfig: &tls.Config{RootCAs: pool},
+	}
+}
+
+// client is an unmodified whatsmeow client and the events that it has emitted.
+type client struct {
+	*whatsmeow.Client
+	tb     testing.TB
+	events chan any
+	once   sync.Once
+}
+
+// newClient makes a client of s. It does not reconnect by itself unless the test asks it to.
+func newClient(tb testing.TB, s *wasim.Server, dev *store.Device) *client {
+	tb.Helper()
+	var log waLog.Logger = waLog.Noop
+	if os.Getenv("WASIM_TEST_LOG") != "" {
+		log = waLog.Stdout("client", os.Getenv("WASIM_TEST_LOG"), false)
+	}
+	c := &client{Client: whatsmeow.NewClient(dev, log), tb: tb, events: make(chan any, 4096)}
+	tr := transport(s)
+	h := &http.Client{Transport: tr}
+	c.SetWebsocketHTTPClient(h)
+	c.SetPreLoginHTTPClient(h)
+	c.EnableAutoReconnect = false
+	c.EmitAppStateEventsOnFullSync = true
+	c.AddEventHandler(func(e any) {
+		select {
+		case c.events <- e:
+		default:
+		}
+	})
+	tb.Cleanup(c.close)
+	return c
+}
+
+func (c *client) close() { c.once.Do(c.Disconnect) }
+
+// await returns the next event of type T, skipping others.
+func await[T any](c *client) T {
+	c.tb.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		select {
+		case e := <-c.events:
+			if want, ok := e.(T); ok {
+				return want
+			}
+		case <-timeout.C:
+			var want T
+			c.tb.Fatalf("no %T in %v", want, patience)
+		}
+	}
+}
+
+func (c *client) connect() {
+	c.tb.Helper()
+	if err := c.Connect(); err != nil {
+		c.tb.Fatal(err)
+	}
+}
+
+// pair pairs the client by QR code and waits until it is connected.
+func pair(tb testing.TB, s *wasim.Server, number string) (*client, string) {
+	tb.Helper()
+	c := newClient(tb, s, newMemDevice())
+	c.connect()
+	qr := await[*events.QR](c)
+	jid, err := s.Scan(number, qr.Codes[0])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	await[*events.PairSuccess](c)
+	await[*events.Connected](c)
+	return c, jid
+}
+
+// expect waits for an event of the server after seq.
+func expect(tb testing.TB, s *wasim.Server, seq uint64, kind wasim.Kind) wasim.Event {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	e, err := s.WaitEventSince(ctx, seq, func(e wasim.Event) bool { return e.Kind == kind })
+	if err != nil {
+		tb.Fatalf("no %s: %v\n%v", kind, err, s.Events())
+	}
+	return e
+}
+
+// copyOf is the same device in a second process that has read the same store.
+func copyOf(dev *store.Device) *store.Device {
+	twin := *dev
+	return &twin
+}
