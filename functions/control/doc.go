@@ -1,0 +1,20 @@
+// Package control is what the API can do, without HTTP: the use cases of the
+// control plane over the store.
+//
+// It owns the checks that need more than a decoder (is this store available in
+// this deployment, is the session in the right status), the two waits (for a QR
+// code, for a pairing code) and the cache of API keys. It does not own wording
+// on the wire ([functions/httpapi]) nor the rows' rules (shared/store, which
+// decides under a row's lock who wins a race).
+//
+// Nothing here runs by itself: every method ends with the context of its
+// request, and no goroutine outlives a call.
+//
+// # Waits
+//
+// Control plane and connectors meet in rows only, so a wait is a poll: 5 ms at
+// first, growing to 100 ms. A QR code waits at most 5 s. A pairing code waits at
+// most 5 s for the session to be ready for one and 5 s for the holder's answer;
+// its request row is removed however the wait ends, because it holds a phone
+// number and its answer is a credential.
+package control
