@@ -1,0 +1,48 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// maxBody is in bytes, for every endpoint without media.
+const maxBody = 1 << 20
+
+// readBody reads no more than the limit, whatever the caller announced.
+func readBody(c *call) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errBodyTooLarge
+	case err != nil:
+		return nil, &session.FieldError{Field: "body", Problem: "could not be read to its end"}
+	}
+	return body, nil
+}
+
+// checkNoFields reads the body of an endpoint that takes nothing from it:
+// nothing, or any JSON object.
+func checkNoFields(c *call) error {
+	body, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	if body = bytes.TrimSpace(body); len(body) == 0 {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+		return &session.FieldError{Field: "body", Problem: "must be empty or one JSON object"}
+	}
+	return nil
+}
+
+// bodyLimit is the limit as people read it.
+func bodyLimit() string { return fmt.Sprintf("%d MiB", maxBody>>20) }

@@ -1,0 +1,142 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/wafleet/wafleet/functions/control"
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// requestTimeout ends what a request does. API Gateway gives up after 30 s; an
+// error body has to be on its way before.
+const requestTimeout = 25 * time.Second
+
+// Config is what the handler says about itself.
+type Config struct {
+	Log     *slog.Logger
+	Version string    // of wafleet; "dev" where empty
+	Started time.Time // of the process; now where zero
+}
+
+// Handler serves the whole API. It is safe for concurrent use.
+type Handler struct {
+	control *control.Control
+	log     *slog.Logger
+	version string
+	started time.Time
+	routes  *node
+}
+
+// New returns the API over the use cases.
+func New(control *control.Control, config Config) *Handler {
+	h := &Handler{control: control, log: config.Log, version: config.Version, started: config.Started}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.version == "" {
+		h.version = "dev"
+	}
+	if h.started.IsZero() {
+		h.started = time.Now()
+	}
+	h.routes = newRoutes(h)
+	return h
+}
+
+// call is one request on its way through the API.
+type call struct {
+	w         *recorder
+	r         *http.Request
+	started   time.Time
+	requestID string
+	segments  []string // of the path, decoded
+	route     *route   // nil where none fits
+	caller    control.Caller
+	session   session.Name // empty where the route has none or the name is wrong
+	problem   *problem     // what went wrong, for the log
+}
+
+func (c *call) context() context.Context { return c.r.Context() }
+
+// ServeHTTP implements [http.Handler]. It never panics and always answers.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	c := &call{
+		w:         &recorder{ResponseWriter: w, bodyless: r.Method == http.MethodHead},
+		r:         r.WithContext(ctx),
+		started:   time.Now(),
+		requestID: requestIDOf(r),
+	}
+	defer h.logAccess(c)
+	c.setHeaders()
+	if err := h.safely(c); err != nil {
+		h.fail(c, err)
+	}
+}
+
+// setHeaders is what every answer carries. Answers hold credentials or states
+// that are old within a second, so nothing is cached.
+func (c *call) setHeaders() {
+	header := c.w.Header()
+	header.Set("X-Request-Id", c.requestID)
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Strict-Transport-Security", "max-age=31536000")
+}
+
+// answer authenticates, finds the route and runs its endpoint. The key comes
+// first: without one nothing under /api can be learnt, not even what exists.
+func (h *Handler) answer(c *call) error {
+	segments, err := splitPath(c.r.URL)
+	if err != nil {
+		return err
+	}
+	c.segments = segments
+	found, allowed := h.routes.find(segments, c.r.Method)
+	c.route = found
+	if c.r.Method == http.MethodOptions {
+		return answerOptions(c, allowed)
+	}
+	if len(segments) > 0 && segments[0] == "api" {
+		if err := h.authenticate(c); err != nil {
+			return err
+		}
+	}
+	switch {
+	case found != nil:
+		return h.run(c)
+	case len(allowed) > 0:
+		c.w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return errMethodNotAllowed
+	}
+	return errRouteNotFound
+}
+
+func (h *Handler) run(c *call) error {
+	if at := c.route.sessionAt; at >= 0 && !c.route.unbuilt {
+		name, err := session.ParseName(c.segments[at])
+		if err != nil {
+			return err
+		}
+		c.session = name
+	}
+	return c.route.do(c)
+}
+
+// answerOptions says what a path can do. It needs no key, as a browser's
+// preflight cannot send one, and allows no other origin.
+func answerOptions(c *call, allowed []string) error {
+	if len(allowed) == 0 {
+		return errRouteNotFound
+	}
+	c.w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return writeJSON(c, http.StatusOK, map[string]any{"success": true, "allow": allowed})
+}

@@ -1,0 +1,59 @@
+package httpapi
+
+import (
+	"strings"
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// resource is a session as clients read it.
+type resource struct {
+	Session        session.Name         `json:"session"`
+	Name           session.Name         `json:"name"`
+	Status         session.Status       `json:"status"`
+	StatusReason   *session.Reason      `json:"statusReason"`
+	Authenticated  bool                 `json:"authenticated"`
+	Me             *account             `json:"me"`
+	AssignedWorker *session.ConnectorID `json:"assignedWorker"`
+	Config         session.Config       `json:"config"`
+}
+
+// mutation is what an endpoint answers that changed a session.
+type mutation struct {
+	Success bool   `json:"success"`
+	Message string `json:"message"`
+	resource
+}
+
+// account is whose phone a session is linked to.
+type account struct {
+	ID       string `json:"id"`
+	PushName string `json:"pushName"`
+}
+
+func resourceOf(s session.Session) resource {
+	status, reason := s.View()
+	r := resource{
+		Session: s.Name, Name: s.Name, Status: status, StatusReason: reason,
+		Authenticated: s.Run.JID != "" && status == session.Working,
+		Me:            accountOf(s.Run),
+		Config:        s.Config.Echo(),
+	}
+	if s.Run.HeldAt(s.ReadAt) {
+		r.AssignedWorker = &s.Run.Holder
+	}
+	return r
+}
+
+// accountOf turns the device's AD-JID, "<number>:<device>@s.whatsapp.net", into
+// the chat id of its owner.
+func accountOf(run session.Run) *account {
+	if run.JID == "" {
+		return nil
+	}
+	number := run.JID
+	if end := strings.IndexAny(number, ".:@"); end >= 0 {
+		number = number[:end]
+	}
+	return &account{ID: number + "@c.us", PushName: run.PushName}
+}

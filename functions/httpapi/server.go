@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// healthTimeout is how long the database may take before it counts as down.
+const healthTimeout = 2 * time.Second
+
+// ping answers GET /ping: the process is there.
+func ping(c *call) error {
+	return writeJSON(c, http.StatusOK, map[string]string{"message": "pong"})
+}
+
+type checks map[string]map[string]string
+
+// health answers GET /health: the process and its database are there. It says
+// no more than that, because it is open.
+func (h *Handler) health(c *call) error {
+	ctx, cancel := context.WithTimeout(c.context(), healthTimeout)
+	defer cancel()
+	up, down := checks{"database": {"status": "up"}}, checks{"database": {"status": "down"}}
+	if err := h.control.Ping(ctx); err != nil {
+		h.log.WarnContext(ctx, "health: the database does not answer", "request_id", c.requestID, "error", err.Error())
+		return writeJSON(c, http.StatusServiceUnavailable, healthBody("error", checks{}, down, down))
+	}
+	return writeJSON(c, http.StatusOK, healthBody("ok", up, checks{}, up))
+}
+
+func healthBody(status string, info, failed, details checks) map[string]any {
+	return map[string]any{"status": status, "info": info, "error": failed, "details": details}
+}
+
+type versionBody struct {
+	Version string  `json:"version"`
+	Engine  string  `json:"engine"`
+	Tier    string  `json:"tier"`
+	Browser *string `json:"browser"`
+}
+
+// serverVersion answers GET /api/server/version.
+func (h *Handler) serverVersion(c *call) error {
+	return writeJSON(c, http.StatusOK, versionBody{Version: h.version, Engine: "GOWS", Tier: "CORE"})
+}
+
+type statusBody struct {
+	StartTimestamp int64  `json:"startTimestamp"` // ms since 1970
+	Uptime         int64  `json:"uptime"`         // ms
+	Version        string `json:"version"`
+}
+
+// serverStatus answers GET /api/server/status, for the process that answers.
+func (h *Handler) serverStatus(c *call) error {
+	return writeJSON(c, http.StatusOK, statusBody{
+		StartTimestamp: h.started.UnixMilli(),
+		Uptime:         time.Since(h.started).Milliseconds(),
+		Version:        h.version,
+	})
+}
