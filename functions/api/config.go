@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/wafleet/wafleet/functions/control"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// config is the whole environment of the API.
+type config struct {
+	// DatabaseURL of Postgres, with sslmode. A secret.
+	DatabaseURL string `env:"DATABASE_URL,required,notEmpty"`
+	// DatabaseMaxOpen caps the connections: 2 under Lambda, where a process
+	// serves one request at a time, 10 with -listen.
+	DatabaseMaxOpen int `env:"DATABASE_MAX_OPEN"`
+	// DefaultStoreDialect is what an omitted config.store means.
+	DefaultStoreDialect session.Dialect `env:"DEFAULT_STORE_DIALECT" envDefault:"sqlite3"`
+	// DataDir is the connectors' data directory. The API never opens it; that it
+	// is set says that the fleet has one.
+	DataDir string `env:"DATA_DIR"`
+	// SQLiteAvailable says the same where the directory has no meaning for the
+	// API, as under Lambda.
+	SQLiteAvailable bool `env:"SQLITE_AVAILABLE" envDefault:"false"`
+	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
+	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"INFO"`
+}
+
+// readConfig reads and checks everything and reports all mistakes together. No
+// value of a variable is repeated in the error: some are secrets.
+func readConfig() (config, error) {
+	read, err := env.ParseAs[config]()
+	var mistakes []error
+	if err != nil {
+		mistakes = append(mistakes, environmentMistakes(err)...)
+	}
+	if read.DatabaseURL != "" {
+		if err := checkDatabaseURL(read.DatabaseURL); err != nil {
+			mistakes = append(mistakes, err)
+		}
+	}
+	switch read.DefaultStoreDialect {
+	case session.SQLite, session.Postgres, "": // empty: the parse failed already
+	default:
+		mistakes = append(mistakes, errors.New("DEFAULT_STORE_DIALECT must be sqlite3 or postgres"))
+	}
+	if read.DatabaseMaxOpen < 0 {
+		mistakes = append(mistakes, errors.New("DATABASE_MAX_OPEN must not be negative"))
+	}
+	return read, errors.Join(mistakes...)
+}
+
+// environmentMistakes names the variables instead of repeating their values.
+func environmentMistakes(err error) []error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []error{errors.New("the environment cannot be read")}
+	}
+	var mistakes []error
+	for _, one := range all.Errors {
+		var parse env.ParseError
+		if errors.As(one, &parse) {
+			mistakes = append(mistakes, fmt.Errorf("%s is not a valid %s", variableOf(parse.Name), parse.Type))
+			continue
+		}
+		mistakes = append(mistakes, errors.New(strings.TrimPrefix(one.Error(), "env: ")))
+	}
+	return mistakes
+}
+
+// variableOf is what operators set for a field of config.
+func variableOf(field string) string {
+	found, _ := reflect.TypeFor[config]().FieldByName(field)
+	name, _, _ := strings.Cut(found.Tag.Get("env"), ",")
+	return name
+}
+
+// checkDatabaseURL lets the store judge, so that there is one rule.
+func checkDatabaseURL(url string) error {
+	opened, err := store.Open(url, store.Options{})
+	if err != nil {
+		return err
+	}
+	return opened.Close()
+}
+
+// control is what the use cases need of it.
+func (c config) control() control.Config {
+	return control.Config{
+		Defaults:        session.Defaults{Dialect: c.DefaultStoreDialect},
+		SQLiteAvailable: c.SQLiteAvailable || c.DataDir != "",
+	}
+}
+
+// LogValue leaves the database's password out of every log.
+func (c config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("default_store_dialect", string(c.DefaultStoreDialect)),
+		slog.Bool("sqlite_available", c.control().SQLiteAvailable),
+		slog.String("log_level", c.LogLevel.String()),
+	)
+}
