@@ -39,11 +39,12 @@ type device struct {
 	preKeyNum int      // how many the server pretends to hold
 	lastLogin time.Time
 	logins    int
-	maxLive   int         // most sockets logged in at once, by the rule of the package comment
-	sockets   []*conn     // logged in now, oldest first
-	queue     []*queued   // stanzas the device has not acknowledged, oldest first
-	removed   bool        // no longer linked
-	appState  *pushedName // what the phone shares after pairing, nil before the first login
+	maxLive   int       // most sockets logged in at once, by the rule of the package comment
+	sockets   []*conn   // logged in now, oldest first
+	queue     []*queued // stanzas the device has not acknowledged, oldest first
+	removed   bool      // no longer linked
+	sharing   string    // id of the queued message with the app state key, "" if none was made
+	shared    bool      // the device has acknowledged it
 }
 
 // preKey is a public pre-key; signature is empty for one-time keys.

@@ -37,10 +37,16 @@ func (c *conn) jid() string {
 
 // acknowledged forgets the queued stanza that the client has taken.
 func (c *conn) acknowledged(n *waBinary.Node) {
+	id := attrString(*n, "id")
 	c.srv.mu.Lock()
-	defer c.srv.mu.Unlock()
-	if c.dev != nil {
-		c.dev.acked(attrString(*n, "id"))
+	d := c.dev
+	shared := d != nil && d.acked(id) && d.sharing == id
+	if shared {
+		d.shared = true
+	}
+	c.srv.mu.Unlock()
+	if shared {
+		c.srv.saver.later()
 	}
 }
 
@@ -85,6 +91,8 @@ func (c *conn) handleIQ(iq *waBinary.Node) {
 		c.becameActive()
 	case "usync usync":
 		c.push(iqResult(iq, c.srv.usync(iq.GetChildByTag("usync"))))
+	case "privacy privacy":
+		c.push(iqResult(iq, waBinary.Node{Tag: "privacy"}))
 	case "w:sync:app:state sync":
 		c.push(iqResult(iq, c.appStateSync(iq.GetChildByTag("sync"))))
 	default:

@@ -43,7 +43,7 @@ func (c *conn) becameActive() {
 	}
 	c.push(waBinary.Node{Tag: "ib", Content: []waBinary.Node{{Tag: "offline", Attrs: waBinary.Attrs{"count": total}}}})
 	s.record(Event{Kind: EventActive, Conn: c.id, JID: jid}, nil)
-	s.shareAppState(c, d)
+	s.shareAppState(d)
 }
 
 // enqueue sends a stanza to a device now, if it is connected, and at every login until it acknowledges it.

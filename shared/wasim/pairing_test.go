@@ -95,3 +95,33 @@ func TestLinkCodeWithoutClient(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestPhoneSharesItsPushName(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(s *wasim.Server) { s.PushName, s.NoAppState = "Ana", false })
+	c, jid := pair(t, s, "5511999990000")
+	await[*events.PushNameSetting](c)
+	if c.Store.PushName != "Ana" {
+		t.Fatalf("push name %q", c.Store.PushName)
+	}
+	expect(t, s, 0, wasim.EventPushName)
+	waitQueued(t, s, jid, 0)
+}
+
+// waitQueued waits until that many stanzas are unacknowledged.
+func waitQueued(t *testing.T, s *wasim.Server, jid string, want int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := s.WaitEvent(ctx, func(wasim.Event) bool {
+		for _, d := range s.Devices() {
+			if d.JID == jid {
+				return d.Queued == want
+			}
+		}
+		return false
+	})
+	if err != nil {
+		t.Fatalf("%v: %+v", err, s.Devices())
+	}
+}

@@ -46,20 +46,21 @@ type Server struct {
 	EventLimit   int           // events that the ring holds; 8192 if 0
 	Logger       *slog.Logger  // nil discards. No key, code or ref is ever logged
 
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	listener net.Listener
-	http     *http.Server
-	served   sync.WaitGroup // the accept loop
-	work     sync.WaitGroup // connections and everything spawned
-	seed     seed
-	caPEM    []byte
-	noise    *noiseServer
-	timeline timeline
-	saver    saver
-	latency  atomic.Int64 // one-way, of what the server sends
-	slow     atomic.Int64 // before the server's half of the handshake
-	lastConn atomic.Uint64
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	listener  net.Listener
+	http      *http.Server
+	served    sync.WaitGroup // the accept loop
+	work      sync.WaitGroup // connections and everything spawned
+	seed      seed
+	caPEM     []byte
+	noise     *noiseServer
+	timeline  timeline
+	saver     saver
+	latency   atomic.Int64 // one-way, of what the server sends
+	slow      atomic.Int64 // before the server's half of the handshake
+	lastConn  atomic.Uint64
+	lastShare atomic.Uint64
 
 	mu        sync.Mutex
 	started   bool

@@ -29,18 +29,18 @@ type state struct {
 
 // deviceState is a device in the state file. Byte slices are base64.
 type deviceState struct {
-	Number   string     `json:"number"`
-	Index    uint16     `json:"index"`
-	Noise    []byte     `json:"noise"`
-	Identity []byte     `json:"identity"`
-	RegID    []byte     `json:"regId"`
-	SkeyID   []byte     `json:"skeyId"`
-	SkeyVal  []byte     `json:"skeyVal"`
-	SkeySig  []byte     `json:"skeySig"`
-	PreKeys  int        `json:"preKeys"`
-	Paired   time.Time  `json:"paired"`
-	Platform string     `json:"platform,omitempty"`
-	AppState *nameState `json:"appState,omitempty"`
+	Number   string    `json:"number"`
+	Index    uint16    `json:"index"`
+	Noise    []byte    `json:"noise"`
+	Identity []byte    `json:"identity"`
+	RegID    []byte    `json:"regId"`
+	SkeyID   []byte    `json:"skeyId"`
+	SkeyVal  []byte    `json:"skeyVal"`
+	SkeySig  []byte    `json:"skeySig"`
+	PreKeys  int       `json:"preKeys"`
+	Paired   time.Time `json:"paired"`
+	Platform string    `json:"platform,omitempty"`
+	Shared   bool      `json:"shared,omitempty"` // the device has its phone's app state key
 }
 
 // loadState reads the state file, or makes what a first run needs. Called by prepare, which holds Server.mu.
@@ -111,7 +111,7 @@ func (ds deviceState) device() (*device, error) {
 	return &device{
 		number: number, index: ds.Index, noise: [32]byte(ds.Noise), identity: [32]byte(ds.Identity), regID: ds.RegID,
 		signed:    preKey{id: ds.SkeyID, value: ds.SkeyVal, signature: ds.SkeySig},
-		preKeyNum: ds.PreKeys, paired: ds.Paired, platform: ds.Platform, appState: ds.AppState.load(),
+		preKeyNum: ds.PreKeys, paired: ds.Paired, platform: ds.Platform, shared: ds.Shared,
 	}, nil
 }
 
@@ -129,7 +129,7 @@ func (s *Server) snapshot() state {
 		st.Devices = append(st.Devices, deviceState{
 			Number: d.number, Index: d.index, Noise: d.noise[:], Identity: d.identity[:], RegID: d.regID,
 			SkeyID: d.signed.id, SkeyVal: d.signed.value, SkeySig: d.signed.signature,
-			PreKeys: d.preKeyNum, Paired: d.paired, Platform: d.platform, AppState: d.appState.save(),
+			PreKeys: d.preKeyNum, Paired: d.paired, Platform: d.platform, Shared: d.shared,
 		})
 	}
 	return st
