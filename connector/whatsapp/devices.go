@@ -1,0 +1,174 @@
+package whatsapp
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"go.mau.fi/whatsmeow/store/sqlstore"
+	_ "modernc.org/sqlite" // pure Go, so that every binary stays static
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// Config of a process's way to WhatsApp.
+type Config struct {
+	Endpoint Endpoint
+	// Version pins the WhatsApp client version; empty refreshes it.
+	Version string
+	// DataDir holds the sqlite3 device stores; empty refuses them.
+	DataDir string
+	// DB is the fleet's database for the postgres device stores. It is shared
+	// by all sessions and must be capped.
+	DB *sql.DB
+}
+
+// ErrNoDevice says that the linked device is not in its store any more.
+var ErrNoDevice = errors.New("the linked device is not in its store")
+
+// Devices opens device stores. One serves a whole process.
+type Devices struct {
+	config     Config
+	transports *transports
+	versions   *Versions
+	log        *slog.Logger
+	shared     *sqlstore.Container
+
+	// leftovers are calls into whatsmeow that outlive their connection: it
+	// waits up to 20 s for a handshake, whatever happens to the socket.
+	leftovers sync.WaitGroup
+}
+
+// New prepares the way to WhatsApp; it connects to nothing.
+func New(config Config, versions VersionStore, log *slog.Logger) (*Devices, error) {
+	d := &Devices{config: config, transports: newTransports(config.Endpoint), log: log}
+	var err error
+	if d.versions, err = newVersions(versions, d.transports.direct, config.Version, log); err != nil {
+		return nil, err
+	}
+	d.shared = sqlstore.NewWithDB(config.DB, "postgres", logger{log: log, module: "Store"})
+	return d, nil
+}
+
+// Upgrade brings whatsmeow's tables in the fleet's database up to date. Only
+// one process may run it at a time.
+func (d *Devices) Upgrade(ctx context.Context) error {
+	if err := d.shared.Upgrade(ctx); err != nil {
+		return fmt.Errorf("upgrade the device tables: %w", err)
+	}
+	return nil
+}
+
+// Versions is the client version that this process presents.
+func (d *Devices) Versions() *Versions { return d.versions }
+
+// Wait returns when no call into whatsmeow is left.
+func (d *Devices) Wait() { d.leftovers.Wait() }
+
+// Term is one holding of one session, as the device store needs it.
+type Term struct {
+	ID     session.ID
+	Tenant session.TenantID
+	Config session.Config
+	Held   Fence
+	Log    *slog.Logger
+}
+
+// Device is a session's device store, open for one term.
+type Device struct {
+	devices   *Devices
+	term      Term
+	client    *http.Client
+	container *sqlstore.Container
+	file      *sql.DB // nil for the shared database
+}
+
+// Open opens the store that the session's config names. Errors are the
+// session's, not the process's.
+func (d *Devices) Open(ctx context.Context, term Term) (*Device, error) {
+	client, err := d.transports.clientFor(term.Config.Proxy)
+	if err != nil {
+		return nil, fmt.Errorf("config.proxy: %w", err)
+	}
+	device := &Device{devices: d, term: term, client: client}
+	switch term.Config.Store.Dialect {
+	case session.Postgres:
+		device.container = d.shared
+		return device, nil
+	case session.SQLite:
+		return device, device.openFile(ctx)
+	}
+	return nil, fmt.Errorf("config.store.dialect %q is unknown", term.Config.Store.Dialect)
+}
+
+// filePragmas: the claim guarantees one opener, so the lock is exclusive, which
+// also keeps the write-ahead log's index out of shared memory; a network file
+// system has none.
+var filePragmas = url.Values{"_pragma": {
+	"locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "busy_timeout(5000)",
+}}.Encode()
+
+func (d *Device) openFile(ctx context.Context) error {
+	path, err := d.filePath()
+	if err != nil {
+		return err
+	}
+	if d.file, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+filePragmas); err != nil {
+		return fmt.Errorf("open the device store: %w", err)
+	}
+	d.file.SetMaxOpenConns(1)
+	d.container = sqlstore.NewWithDB(d.file, "sqlite3", logger{log: d.term.Log, module: "Store"})
+	if err := d.container.Upgrade(ctx); err != nil {
+		d.file.Close()
+		return fmt.Errorf("open the device store: %w", err)
+	}
+	return nil
+}
+
+// filePath makes the session's own directory and returns the file in it. The
+// directory is opened as a root, so no symbolic link in the path can lead out.
+func (d *Device) filePath() (string, error) {
+	if d.devices.config.DataDir == "" {
+		return "", errors.New("this connector has no DATA_DIR, which sqlite3 device stores need")
+	}
+	relative, err := session.DataPath(d.term.Config.Store.Address)
+	if err != nil {
+		return "", fmt.Errorf("config.store.address %w", err)
+	}
+	relative = filepath.FromSlash(relative)
+	own := filepath.Join(string(d.term.Tenant), string(d.term.ID))
+	if err := os.MkdirAll(filepath.Join(d.devices.config.DataDir, own), 0o700); err != nil {
+		return "", fmt.Errorf("make the session's directory: %w", err)
+	}
+	root, err := os.OpenRoot(filepath.Join(d.devices.config.DataDir, own))
+	if err != nil {
+		return "", fmt.Errorf("open the session's directory: %w", err)
+	}
+	defer root.Close()
+	if err := root.MkdirAll(filepath.Dir(relative), 0o700); err != nil {
+		return "", fmt.Errorf("make the directory of config.store.address: %w", err)
+	}
+	// Opening through the root proves that the file is inside; a link that
+	// leads out is refused here.
+	file, err := root.OpenFile(relative, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("open the file of config.store.address: %w", err)
+	}
+	defer file.Close()
+	return filepath.Join(root.Name(), relative), nil
+}
+
+// Close gives the store back. Connections must be closed before.
+func (d *Device) Close() error {
+	if d.file == nil {
+		return nil
+	}
+	return d.file.Close()
+}
