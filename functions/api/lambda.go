@@ -4,15 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 )
 
-// serveLambda serves events until the runtime ends the process. close runs
-// when Lambda announces that with SIGTERM.
-func serveLambda(d dispatcher, close func()) {
+// serveLambda serves events until Lambda ends the process. It announces that
+// with SIGTERM, never during an event: then release runs and the process exits,
+// so that the database does not have to find out about its connections.
+func serveLambda(d dispatcher, release func() error) {
 	proxy := httpadapter.NewV2(d.handler)
 	lambda.StartWithOptions(func(ctx context.Context, event json.RawMessage) (any, error) {
 		switch kindOf(event) {
@@ -22,7 +24,12 @@ func serveLambda(d dispatcher, close func()) {
 			return d.keepWarm(ctx), nil
 		}
 		return nil, errUnknownEvent
-	}, lambda.WithEnableSIGTERM(close))
+	}, lambda.WithEnableSIGTERM(func() {
+		if err := release(); err != nil {
+			d.log.Error("release at the end", "error", err.Error())
+		}
+		os.Exit(0)
+	}))
 }
 
 // proxyRequest hands a request to the handler. The gateway's own request id

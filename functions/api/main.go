@@ -72,7 +72,7 @@ func serve(settings config, listen string, log *slog.Logger) error {
 	handler := httpapi.New(cases, httpapi.Config{Log: log, Version: versionOf()})
 	log.Info("api starts", "version", versionOf(), "config", settings)
 	if listen == "" {
-		serveLambda(dispatcher{handler: handler, warm: cases.Ping, log: log}, func() { _ = opened.Close() })
+		serveLambda(dispatcher{handler: handler, warm: cases.Ping, log: log}, opened.Close)
 		return nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
