@@ -1,0 +1,66 @@
+# Everything needs Go, make and git only. Variables given on the command line
+# reach the programs: make run WHATSAPP=sim PORT=18080
+
+GO      ?= go
+PKG     ?= ./...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
+
+# The tests' Postgres: found on the machine, or fetched once.
+WITH_POSTGRES = bin/pgtest --
+
+.DEFAULT_GOAL := help
+.PHONY: help run scan test e2e bench lint build invoke clean bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim bin/pgtest bin/lambdarun
+
+help: ## Show this list
+	@echo "make ..."
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: bin/connector bin/wafleet-local ## Run the whole system in the foreground (WHATSAPP=real|sim PORT= API_KEY= CONNECTORS= DATABASE_URL= LOG=1)
+	@exec bin/wafleet-local
+
+scan: bin/wafleet-local ## Let the simulated phone scan a session's QR code (SESSION=my-session [NUMBER=5511999990001])
+	$(if $(SESSION),,$(error give the session: make scan SESSION=my-session))
+	@exec bin/wafleet-local scan '$(SESSION)' $(NUMBER)
+
+test: bin/pgtest ## Run all tests on a real Postgres, with the race detector (PKG=./shared/...)
+	@if command -v "$$($(GO) env CC)" >/dev/null 2>&1; then race=-race; else race=; echo "no C compiler found: the tests run without the race detector"; fi; \
+	exec $(WITH_POSTGRES) env CGO_ENABLED=$${race:+1} $(GO) test $$race -shuffle=on -timeout=15m $(PKG)
+
+e2e: bin/pgtest ## Run the end-to-end tests only
+	@exec $(WITH_POSTGRES) $(GO) test -shuffle=on -timeout=15m ./shared/e2e/... ./infra/local/...
+
+bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout=15m ./shared/e2e/...
+
+lint: ## Check form, vet, staticcheck, go.mod and the import rules
+	@unformatted=$$(gofmt -l connector functions infra shared); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+build: bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim ## Build every program into bin/
+
+invoke: bin/lambdarun ## Run the Lambda binary on an event file by hand (EVENT=functions/api/events/start.json)
+	$(if $(EVENT),,$(error give an event: make invoke EVENT=file.json))
+	@exec bin/lambdarun '$(EVENT)'
+
+clean: ## Remove what was built; the data of make run stays in .data
+	rm -rf bin bootstrap
+
+# Always built: the go command knows best what is up to date.
+bin/connector:
+	@$(GOBUILD) -o $@ ./connector
+bin/wafleet-local:
+	@$(GOBUILD) -o $@ ./infra/local
+bin/api:
+	@$(GOBUILD) -o $@ ./functions/api
+bin/migrate:
+	@$(GOBUILD) -o $@ ./functions/migrate
+bin/wasim:
+	@$(GOBUILD) -o $@ ./shared/wasim/cmd/wasim
+bin/pgtest:
+	@$(GOBUILD) -o $@ ./shared/pgtest/cmd/pgtest
+bin/lambdarun:
+	@$(GOBUILD) -o $@ ./shared/e2e/lambdarun/cmd/lambdarun

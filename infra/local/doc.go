@@ -1,0 +1,52 @@
+// Command wafleet-local runs the whole system on one machine, in the
+// foreground, without set-up. It is what `make run` and `make scan` call.
+//
+//	wafleet-local [run]                    until Ctrl-C
+//	wafleet-local scan SESSION [NUMBER]    lets the simulated phone scan a session's QR code
+//
+// # What runs where
+//
+//	wafleet-local ── API (in process, the handler that Lambda serves)
+//	     │      ├─── WhatsApp simulator (in process), unless the real one is used
+//	     │      ├─── Postgres (child, package pgserver), unless DATABASE_URL is set
+//	     └──────┴─── connector, CONNECTORS times (children, the binary of production)
+//
+// # Start and stop
+//
+// The data directory is locked and both ports are taken before anything else
+// happens, so that a second run or a taken port costs one line and no side
+// effect. The API's port is open from then on, but a request is answered only
+// when the system is there: who waits for the port waits for the system.
+//
+//	lock, ports ─▶ Postgres, migrations, tenant, key ─┬▶ simulator ─▶ connectors ─▶ API
+//	                  probe of web.whatsapp.com ──────┘
+//
+// A signal stops everything in the opposite order: the API takes no more
+// requests (1 s for those under way), connectors release their sessions (8 s,
+// then SIGKILL), simulator, Postgres; 10 s at most. A second signal leaves out
+// the patience. Children have process groups of their own and end with a parent
+// that is killed (on Linux).
+//
+// # Connectors
+//
+// Each is kept by package child: a dead one is reported and restarted. The
+// parent knows that a dead child is dead, so it ends its lease at once and the
+// sessions move within a second. The id comes from the child's log: the line
+// "connector registered" with the key "connector".
+//
+// # State
+//
+//	.data/lock            held while a run lives
+//	.data/apikey          the key made by the first run, mode 0600
+//	.data/run.json        ports and key of this run, for scan, mode 0600; removed at the end
+//	.data/postgres*       see package pgserver
+//	.data/devices/        the sessions' own data directories
+//	.data/wasim/          the simulator's devices and keys, and its CA for connectors
+//	.data/logs/           see package logs
+//
+// Removing .data is a fresh start.
+//
+// QR codes are drawn on a terminal only, never on a pipe and never in a file.
+//
+// The binary links the simulator, and with it libsignal (GPL-3.0).
+package main

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+)
+
+// version is set by a release build with -ldflags "-X main.version=1.2.3".
+var version string
+
+// commands is the command line.
+type commands struct {
+	Data string `default:".data" placeholder:"DIR" help:"Directory that keeps all state."`
+
+	Run  runCommand  `cmd:"" default:"1" help:"Run the whole system until Ctrl-C. Everything is set by environment variables, see the README."`
+	Scan scanCommand `cmd:"" help:"Let the simulated phone scan the QR code of a session."`
+}
+
+func main() {
+	var parsed commands
+	command := kong.Parse(&parsed, kong.Name("wafleet-local"), kong.Description("The whole of wafleet on one machine."), kong.UsageOnError())
+	screen := newConsole(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())))
+	err := command.Run(&parsed, screen)
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "wafleet:", err)
+	var mistake *settingsError
+	if errors.As(err, &mistake) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}
+
+type runCommand struct{}
+
+// Run implements the command.
+func (runCommand) Run(c *commands, screen *console) error {
+	set, err := readSettings(os.Environ(), c.Data)
+	if err != nil {
+		return err
+	}
+	ctx, hurry, end := signals()
+	defer end()
+	return run(ctx, hurry, set, screen)
+}
+
+// errInterrupted is the planned end.
+var errInterrupted = errors.New("interrupted")
+
+// signals returns a context that ends with the first signal, and one that ends
+// with a second one.
+func signals() (ctx, hurry context.Context, end func()) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	hurry, press := context.WithCancelCause(context.Background())
+	caught := make(chan os.Signal, 4)
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	// Without this a closed pipe behind standard output would end the process,
+	// and with it the orderly stop: Ctrl-C reaches the tee in `make run | tee` too.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	done, waited := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(waited)
+		if !receive(caught, done) {
+			return
+		}
+		stop(errInterrupted)
+		for first := time.Now(); receive(caught, done); {
+			if time.Since(first) >= samePress {
+				press(errInterrupted)
+				return
+			}
+		}
+	}()
+	return ctx, hurry, func() {
+		signal.Stop(caught)
+		close(done)
+		<-waited
+		stop(nil)
+		press(nil)
+	}
+}
+
+// samePress is how long signals count as one: make and timeout pass on what the
+// process group got already.
+const samePress = 500 * time.Millisecond
+
+// receive reports whether a signal came before done.
+func receive(caught <-chan os.Signal, done <-chan struct{}) bool {
+	select {
+	case <-caught:
+		return true
+	case <-done:
+		return false
+	}
+}
+
+// versionOf falls back to what the go command recorded.
+func versionOf() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}

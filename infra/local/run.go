@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/wafleet/wafleet/functions/control"
+	"github.com/wafleet/wafleet/functions/httpapi"
+	"github.com/wafleet/wafleet/infra/local/child"
+	"github.com/wafleet/wafleet/infra/local/logs"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/telemetry"
+)
+
+// run starts everything, waits for the end and stops everything, in the order
+// that the package comment draws: each deferred stop undoes the start above it.
+func run(ctx, hurry context.Context, set settings, screen *console) (err error) {
+	began := time.Now()
+	binary, err := connectorBinary()
+	if err != nil {
+		return err
+	}
+	data, err := openDataDir(set.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, data.close()) }()
+	open, err := openPorts(set)
+	if err != nil {
+		return err
+	}
+	defer open.close()
+	defer func() { err = plannedEnd(ctx, err, screen) }()
+
+	dir := logs.Dir{Path: data.in("logs"), Show: screen.Line, All: set.LogAll}
+	parts, err := openLogs(dir, "postgres", "wasim", "api")
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	if err := os.MkdirAll(data.in("devices"), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	key, err := keyOf(set.APIKey, data.in("apikey"))
+	if err != nil {
+		return err
+	}
+
+	chosen := make(chan endpoint, 1)
+	go func() { chosen <- chooseEndpoint(ctx, set, whatsAppAnswers) }()
+	db, err := startDatabase(ctx, set, data, key, parts["postgres"], screen)
+	to := <-chosen
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.stop(hurry)) }()
+
+	if to.choice == chooseSimulator {
+		sim, startErr := startSimulator(data, open.control, parts["wasim"])
+		if startErr != nil {
+			return startErr
+		}
+		defer func() { err = errors.Join(err, sim.stop(hurry)) }()
+		to = sim.direct(to)
+	} else if open.control != nil {
+		_ = open.control.Close() // nobody needs it
+	}
+
+	program := child.Program{Path: binary, Env: connectorEnvironment(set, data, db.url, to), Grace: connectorGrace}
+	fleet, err := startFleet(hurry, set.Connectors, program, dir, db, screen)
+	if err != nil {
+		return err
+	}
+	defer fleet.stop()
+	if err := fleet.awaitRegistered(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		screen.Line(screen.Loud(err.Error()))
+	}
+
+	api := serveHTTP(open.api, apiHandler(set, db, parts["api"]), telemetry.New(parts["api"], slog.LevelInfo))
+	defer api.stop(hurry)
+	if err := announce(set, data, key, to); err != nil {
+		return err
+	}
+	defer os.Remove(runFilePath(data.path))
+	screen.Print(summary{set: set, to: to, key: key, postgres: db.where, data: data.path, connectors: fleet.addresses(), took: time.Since(began)}.text(screen))
+
+	watched := watch(ctx, db, db.tenant, screen)
+	defer watched.Wait()
+	return awaitEnd(ctx, db, api)
+}
+
+// awaitEnd returns when somebody wants the end, or when a part has ended that
+// the rest cannot do without.
+func awaitEnd(ctx context.Context, db *database, api *httpServer) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-db.gone():
+		return errors.New("postgres ended by itself; its log is logs/postgres.log in the data directory")
+	case <-api.ended:
+		return fmt.Errorf("the API ended by itself: %w", api.err)
+	}
+}
+
+// plannedEnd turns the end that was asked for into success. Errors of an
+// impatient stop are of no interest either.
+func plannedEnd(ctx context.Context, err error, screen *console) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	screen.Step("stopped")
+	return nil
+}
+
+func apiHandler(set settings, db *database, log *logs.Log) *httpapi.Handler {
+	level, _ := telemetry.ParseLevel(set.LogLevel) // checked with the settings
+	cases := control.New(db.Store, control.Config{Defaults: session.Defaults{Dialect: set.Dialect}, SQLiteAvailable: true})
+	return httpapi.New(cases, httpapi.Config{Log: telemetry.New(log, level), Version: versionOf()})
+}
+
+// announce tells scan how to reach this run.
+func announce(set settings, data *dataDir, key string, to endpoint) error {
+	r := runFile{Port: set.Port, APIKey: key}
+	if to.choice == chooseSimulator {
+		r.ControlPort = set.ControlPort
+	}
+	if err := r.write(runFilePath(data.path)); err != nil {
+		return fmt.Errorf("announce the run: %w", err)
+	}
+	return nil
+}
+
+// partLogs are the logs of what runs in this process.
+type partLogs map[string]*logs.Log
+
+func openLogs(dir logs.Dir, names ...string) (partLogs, error) {
+	opened := partLogs{}
+	for _, name := range names {
+		log, err := dir.Open(name)
+		if err != nil {
+			opened.close()
+			return nil, fmt.Errorf("log of %s: %w", name, err)
+		}
+		opened[name] = log
+	}
+	return opened, nil
+}
+
+func (p partLogs) close() {
+	for _, log := range p {
+		_ = log.Close() // nothing is buffered
+	}
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+)
+
+// runFile is what scan needs of a run: how to reach it.
+type runFile struct {
+	Port        uint16 `json:"port"`
+	ControlPort uint16 `json:"simControlPort"` // 0: no simulator
+	APIKey      string `json:"apiKey"`
+}
+
+func runFilePath(data string) string { return filepath.Join(data, "run.json") }
+
+func (r runFile) write(path string) error {
+	content, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return writePrivate(path, append(content, '\n'))
+}
+
+// readRunFile returns zeros where there is no run, or none that can be read.
+func readRunFile(path string) runFile {
+	var r runFile
+	if content, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(content, &r)
+	}
+	return r
+}
