@@ -3,7 +3,10 @@
 // Neither knows the other.
 package event
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Event is one of the types of this package.
 type Event interface{ event() }
@@ -77,3 +80,11 @@ func (Banned) event()          {}
 func (Outdated) event()        {}
 func (Refused) event()         {}
 func (StreamError) event()     {}
+
+// Errors of a connection attempt that need another answer than trying again.
+var (
+	// ErrNoDevice: the linked device is not in its store any more.
+	ErrNoDevice = errors.New("the linked device is not in its store")
+	// ErrStore: the device store did not answer.
+	ErrStore = errors.New("the device store did not answer")
+)

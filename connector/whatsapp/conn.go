@@ -34,7 +34,8 @@ var errClosed = errors.New("the connection was closed")
 // An empty jid makes a new, unlinked device. ctx bounds the life of the
 // connection, not only the dial.
 //
-// Errors: ErrNoDevice, or whatever kept WhatsApp from answering.
+// Errors: event.ErrNoDevice, event.ErrStore, or whatever kept WhatsApp from
+// answering.
 func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)) (*Conn, error) {
 	device, err := d.load(ctx, jid)
 	if err != nil {
@@ -75,10 +76,10 @@ func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	}
 	device, err := d.container.GetDevice(ctx, parsed)
 	if err != nil {
-		return nil, fmt.Errorf("load the device: %w", err)
+		return nil, fmt.Errorf("%w: load the device: %w", event.ErrStore, err)
 	}
 	if device == nil {
-		return nil, ErrNoDevice
+		return nil, event.ErrNoDevice
 	}
 	return device, nil
 }

@@ -30,9 +30,6 @@ type Config struct {
 	DB *sql.DB
 }
 
-// ErrNoDevice says that the linked device is not in its store any more.
-var ErrNoDevice = errors.New("the linked device is not in its store")
-
 // Devices opens device stores. One serves a whole process.
 type Devices struct {
 	config     Config

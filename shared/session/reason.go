@@ -55,6 +55,17 @@ func StreamError(code string) ReasonCode {
 	return ReasonCode(streamErrorPrefix + clean)
 }
 
+// Family is the code without a number of WhatsApp's in it, for counting: the far
+// side chooses the number.
+func Family(code ReasonCode) ReasonCode {
+	for _, prefix := range []string{connectFailurePrefix, streamErrorPrefix} {
+		if strings.HasPrefix(string(code), prefix) {
+			return ReasonCode(strings.TrimSuffix(prefix, "_"))
+		}
+	}
+	return code
+}
+
 // Class says who has to act on a reason.
 type Class string
 

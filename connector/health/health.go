@@ -1,0 +1,134 @@
+// Package health answers for the process on its private port:
+//
+//	/livez    200 while the process may act: its lease is trusted and its loop turns
+//	/readyz   200 while it also takes sessions: not draining, database in reach
+//	/metrics  for Prometheus
+//
+// Neither says anything about WhatsApp or about one session: an outage of
+// WhatsApp must not make a scheduler kill the fleet.
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// pingTimeout bounds the database check of /readyz.
+const pingTimeout = 2 * time.Second
+
+// Pinger is a database that may be out of reach.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
+
+// State is what the process says about itself. Safe for concurrent use.
+type State struct {
+	alive    atomic.Pointer[func() error]
+	draining atomic.Bool
+}
+
+// SetAlive says how to ask whether the process may act; nil says that it is
+// between two leases.
+func (s *State) SetAlive(alive func() error) {
+	if alive == nil {
+		s.alive.Store(nil)
+		return
+	}
+	s.alive.Store(&alive)
+}
+
+// SetDraining says that the process takes no more sessions.
+func (s *State) SetDraining() { s.draining.Store(true) }
+
+var errNoLease = errors.New("no lease yet")
+
+func (s *State) live() error {
+	alive := s.alive.Load()
+	if alive == nil {
+		return errNoLease
+	}
+	return (*alive)()
+}
+
+func (s *State) ready(ctx context.Context, db Pinger) error {
+	if s.draining.Load() {
+		return errors.New("draining")
+	}
+	if err := s.live(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return db.Ping(ctx)
+}
+
+// Handler serves the three paths.
+func Handler(s *State, db Pinger, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.live()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, s.ready(r.Context(), db)) })
+	mux.Handle("GET /metrics", metrics)
+	return mux
+}
+
+func answer(w http.ResponseWriter, problem error) {
+	body := map[string]string{"status": "ok"}
+	status := http.StatusOK
+	if problem != nil {
+		status = http.StatusServiceUnavailable
+		body = map[string]string{"status": "error", "problem": problem.Error()}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// Serve answers on a listener until ctx ends.
+func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve health: %w", err)
+	case <-ctx.Done():
+	}
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := server.Shutdown(bye); err != nil {
+		server.Close()
+	}
+	<-done
+	return nil
+}
+
+// Check asks a running connector for /livez: for container health checks,
+// whose images hold no other program.
+func Check(ctx context.Context, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("LISTEN must be host:port: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/livez", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the connector answers %s", response.Status)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+// Command connector is one process of the fleet: it claims sessions, runs them
+// at WhatsApp and writes their status back, until it is told to leave.
+//
+// Without arguments it runs; "connector healthcheck" asks the one that runs on
+// this machine whether it is alive. Everything else is in the environment; see
+// the table in the README.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/wafleet/wafleet/connector/health"
+	"github.com/wafleet/wafleet/shared/telemetry"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "connector:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 0:
+	case len(args) == 1 && args[0] == "healthcheck":
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		address := os.Getenv("LISTEN")
+		if address == "" {
+			address = "127.0.0.1:9090"
+		}
+		return health.Check(ctx, address)
+	default:
+		return errors.New("usage: connector [healthcheck]")
+	}
+	c, err := readConfig()
+	if err != nil {
+		return err
+	}
+	log := telemetry.New(os.Stderr, c.level)
+	// Nothing of a library may bypass the redaction.
+	slog.SetDefault(log)
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("LISTEN: %w", err)
+	}
+	// The first signal begins the drain; a second one ends the process at once.
+	intake, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(intake, stop)
+	process, err := newProcess(c, listener, log)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	defer process.close()
+	return process.run(intake)
+}

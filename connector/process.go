@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/wafleet/wafleet/connector/event"
+	"github.com/wafleet/wafleet/connector/health"
+	"github.com/wafleet/wafleet/connector/lease"
+	"github.com/wafleet/wafleet/connector/metrics"
+	"github.com/wafleet/wafleet/connector/report"
+	"github.com/wafleet/wafleet/connector/runner"
+	"github.com/wafleet/wafleet/connector/supervisor"
+	"github.com/wafleet/wafleet/connector/whatsapp"
+	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// controlConns is the pool of heartbeats, claims and reports. It is apart from
+// the pool of the device stores, so that a burst of pairings cannot starve a
+// heartbeat.
+const controlConns = 4
+
+// bootTimeout bounds what is done before the first claim.
+const bootTimeout = 30 * time.Second
+
+// process is one connector process, over all the leases that it may have.
+type process struct {
+	config   config
+	listener net.Listener
+	log      *slog.Logger
+	control  *store.Store
+	shared   *store.Store // the device stores' pool
+	devices  *whatsapp.Devices
+	pacer    *rate.Limiter
+	state    health.State
+	metrics  *metrics.Metrics
+
+	holding atomic.Pointer[holding]
+}
+
+// holding is one lease's worth of a process.
+type holding struct {
+	supervisor *supervisor.Supervisor
+	trust      *lease.Trust
+}
+
+func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, error) {
+	p := &process{config: c, listener: listener, log: log, pacer: rate.NewLimiter(rate.Limit(c.Connects), c.Connects)}
+	var err error
+	if p.control, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: controlConns, ApplicationName: "wafleet-connector"}); err != nil {
+		return nil, err
+	}
+	if p.shared, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: c.DatabaseMax - controlConns + 1, ApplicationName: "wafleet-devices"}); err != nil {
+		return nil, err
+	}
+	if err := whatsapp.SetGlobals(c.globals()); err != nil {
+		return nil, err
+	}
+	p.devices, err = whatsapp.New(whatsapp.Config{
+		Endpoint: c.endpoint, Version: c.Version, DataDir: c.DataDir, DB: p.shared.DB(),
+	}, p.control, log)
+	if err != nil {
+		return nil, err
+	}
+	p.metrics = metrics.New(p.held, func() int { return c.Slots }, p.trustSeconds)
+	return p, nil
+}
+
+func (p *process) close() {
+	p.devices.Wait()
+	p.shared.Close()
+	p.control.Close()
+}
+
+func (p *process) held() int {
+	if h := p.holding.Load(); h != nil {
+		return h.supervisor.Held()
+	}
+	return 0
+}
+
+func (p *process) trustSeconds() float64 {
+	if h := p.holding.Load(); h != nil {
+		return h.trust.Left().Seconds()
+	}
+	return 0
+}
+
+// run serves health and holds one lease after the other until intake ends.
+func (p *process) run(intake context.Context) error {
+	if p.config.endpoint.Overridden() {
+		p.log.Warn("NOT CONNECTED TO WHATSAPP: every session dials the endpoint override", "dial", p.config.endpoint.DialAddr)
+	}
+	serving, stopServing := context.WithCancel(context.WithoutCancel(intake))
+	group, ctx := errgroup.WithContext(serving)
+	group.Go(func() error {
+		return health.Serve(ctx, p.listener, health.Handler(&p.state, p.control, p.metrics.Handler()))
+	})
+	group.Go(func() error {
+		defer stopServing()
+		return p.work(ctx, intake)
+	})
+	context.AfterFunc(intake, p.state.SetDraining)
+	return group.Wait()
+}
+
+// work prepares the device store and holds leases. What fails because the
+// database is away is tried again: a fleet may start before its database.
+func (p *process) work(ctx, intake context.Context) error {
+	retry := backoff.Policy{Base: time.Second, Max: 15 * time.Second}
+	prepared := false
+	for failures := 0; intake.Err() == nil && ctx.Err() == nil; {
+		var err error
+		if !prepared {
+			err = p.prepare(intake)
+			prepared = err == nil
+		}
+		if prepared {
+			err = p.hold(ctx, intake)
+		}
+		switch {
+		case intake.Err() != nil:
+			return nil
+		case err == nil || errors.Is(err, session.ErrLeaseLost):
+			failures = 0
+			if err != nil {
+				p.metrics.LeaseLost()
+			}
+		case !errors.Is(err, session.ErrUnavailable):
+			return err
+		default:
+			failures++
+			p.log.Warn("not ready yet; trying again", "attempt", failures, "error", err.Error())
+		}
+		wait(intake, retry.Pause(failures+1))
+	}
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// prepare brings the device tables and the client version up to date.
+func (p *process) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	if err := p.control.WithLock(ctx, "wafleet device tables", p.devices.Upgrade); err != nil {
+		return err
+	}
+	fetch, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	p.devices.Versions().Prepare(fetch)
+	return nil
+}
+
+// hold registers under a new id and runs sessions until intake or the lease
+// ends.
+func (p *process) hold(ctx, intake context.Context) error {
+	host, _ := os.Hostname()
+	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version()}
+	log := p.log.With("connector", string(me.ID))
+	return lease.Hold(ctx, p.control, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
+		log.Info("connector registered", "slots", me.Slots, "address", me.Address, "version", me.Version, "client_version", p.devices.Versions().Current())
+		return p.supervise(authority, intake, me.ID, trust, log)
+	})
+}
+
+// supervise wires one supervisor and what it needs, and runs them together.
+func (p *process) supervise(authority, intake context.Context, me session.ConnectorID, trust *lease.Trust, log *slog.Logger) error {
+	var sup *supervisor.Supervisor
+	reporter := report.New(p.control, me, log, func(t store.Term) { sup.Fence(t) })
+	deps := runner.Deps{
+		Me: me, Store: p.control, Reporter: reporter, Pacer: p.pacer, Versions: p.devices.Versions(), Observer: p.metrics,
+		Timing: p.config.timing(),
+	}
+	sup = supervisor.New(me, supervisor.Config{Slots: p.config.Slots}, p.control, reporter, p.metrics, p.open, deps, trust, log)
+	p.holding.Store(&holding{sup, trust})
+	p.state.SetAlive(trust.Err)
+	defer p.state.SetAlive(nil)
+
+	helping, stopHelping := context.WithCancel(authority)
+	defer stopHelping()
+	var helpers errgroup.Group
+	helpers.Go(func() error { return reporter.Run(helping) })
+	helpers.Go(func() error { return p.control.Listen(helping, log, sup.Hint) })
+	err := sup.Run(authority, intake)
+	stopHelping()
+	return errors.Join(err, helpers.Wait())
+}
+
+// open adapts a claim to the device store.
+func (p *process) open(ctx context.Context, c store.Claim, held func() error, log *slog.Logger) (runner.Device, error) {
+	d, err := p.devices.Open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: c.Config, Held: held, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return device{d}, nil
+}
+
+// device narrows the connections to what a runner needs.
+type device struct{ *whatsapp.Device }
+
+func (d device) Connect(ctx context.Context, jid string, sink func(event.Event)) (runner.Conn, error) {
+	conn, err := d.Device.Connect(ctx, jid, sink)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// version is the module's version, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" && len(setting.Value) >= 12 {
+			return setting.Value[:12]
+		}
+	}
+	return fmt.Sprintf("devel (%s)", info.GoVersion)
+}

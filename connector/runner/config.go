@@ -1,0 +1,120 @@
+package runner
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/wafleet/wafleet/connector/event"
+	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// Device is a session's device store, open for this term.
+type Device interface {
+	// Connect dials and finishes the handshake; the rest is told to sink, from
+	// any goroutine. An empty jid makes an unlinked device. ctx bounds the life
+	// of the connection.
+	Connect(ctx context.Context, jid string, sink func(event.Event)) (Conn, error)
+	Close() error
+}
+
+// Conn is one connection to WhatsApp.
+type Conn interface {
+	// PairPhone returns a code, XXXX-XXXX, that links the device.
+	PairPhone(ctx context.Context, phone session.Phone) (string, error)
+	// Probe reports whether WhatsApp answers.
+	Probe(ctx context.Context) bool
+	// Close returns when the socket is closed, within a second or so.
+	Close()
+}
+
+// Store is what a runner writes by itself, fenced by its term.
+type Store interface {
+	SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term store.Term, jid string) error
+	PutQRIfEpoch(ctx context.Context, term store.Term, q session.QRCodes) error
+	ClearPairingIfEpoch(ctx context.Context, term store.Term) error
+	AnswerCodeIfEpoch(ctx context.Context, term store.Term, request, code, problem string, life time.Duration) error
+	StillHeld(ctx context.Context, me session.ConnectorID, term store.Term) (bool, error)
+}
+
+// Reporter takes the newest state of the session.
+type Reporter interface {
+	Put(store.Report)
+}
+
+// Pacer spreads the connects of the whole process.
+type Pacer interface {
+	Wait(ctx context.Context) error
+}
+
+// Versions is the WhatsApp client version of the whole process.
+type Versions interface {
+	Current() string
+	Refresh(ctx context.Context, refused string) error
+}
+
+// Observer counts what happens, for metrics.
+type Observer interface {
+	Reconnect(session.ReasonCode)
+	IllegalTransition()
+	Panic()
+}
+
+// Deps is what all runners of a process share.
+type Deps struct {
+	Me       session.ConnectorID
+	Store    Store
+	Reporter Reporter
+	Pacer    Pacer
+	Versions Versions
+	Observer Observer
+	Timing   Timing
+}
+
+// Timing bounds every transitional state.
+type Timing struct {
+	QRFirst, QRNext time.Duration  // how long WhatsApp accepts the first code, and each further one
+	Login           time.Duration  // from an open connection to a complete login, or to QR codes
+	Link            time.Duration  // from a linked device to WhatsApp's request to reconnect
+	Grace           time.Duration  // how long a lost connection still shows as WORKING
+	Probe           time.Duration  // how long an extra keepalive may take
+	Stable          time.Duration  // a connection of this age resets the pauses
+	PairPhone       time.Duration  // how long asking for a pairing code may take
+	Refresh         time.Duration  // how long asking for the client version may take
+	Pause           backoff.Policy // between connection attempts
+	MaxRefusals     int            // refused logins in a row before giving up
+	MaxQRSets       int            // sets of codes shown when the connection is lost while waiting for a scan
+}
+
+// DefaultTiming is what production runs with.
+func DefaultTiming() Timing {
+	return Timing{
+		QRFirst: session.FirstQRLife, QRNext: session.NextQRLife,
+		Login: 45 * time.Second, Link: 5 * time.Second,
+		Grace: 10 * time.Second, Probe: 10 * time.Second, Stable: 10 * time.Second,
+		PairPhone: 10 * time.Second, Refresh: 10 * time.Second,
+		Pause:       backoff.Policy{Base: time.Second, Max: time.Minute},
+		MaxRefusals: 5, MaxQRSets: 3,
+	}
+}
+
+// Term is what this runner runs.
+type Term struct {
+	Claim  store.Claim
+	Device Device
+	Log    *slog.Logger
+	Level  *slog.LevelVar // follows config.log.level
+}
+
+// Outcome is how a term ended.
+type Outcome struct {
+	// Report is the last state, to be written with the release.
+	Report store.Report
+	// Fenced: somebody else holds the session, or the process lost its lease;
+	// nothing must be written.
+	Fenced bool
+	// Panicked: a bug ended the term.
+	Panicked bool
+}

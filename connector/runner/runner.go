@@ -1,0 +1,366 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/wafleet/wafleet/connector/event"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
+)
+
+// mailboxSize bounds the messages that wait for the loop. Senders wait beyond
+// it; a connection says little.
+const mailboxSize = 16
+
+// Runner runs one session for one term. Only the goroutine in Run touches its
+// fields, except the mailbox and what says otherwise.
+type Runner struct {
+	deps   Deps
+	term   store.Term
+	device Device
+	log    *slog.Logger
+	level  *slog.LevelVar
+
+	mail chan message
+	done chan struct{} // closed when the loop has ended
+
+	config   session.Config
+	seen     session.Generation
+	jid      string
+	pushName string
+
+	phase  phase
+	reason reason
+	shown  store.Report // the last report, so that nothing is reported twice
+
+	timer *time.Timer // the end of the current phase
+	grace *time.Timer // until a lost connection stops showing as WORKING
+	held  bool        // within the grace
+
+	link    link
+	writes  *writes
+	pairing pairing
+
+	attempts    int // connection attempts in a row that did not last
+	refusals    int // refused logins in a row
+	refreshed   bool
+	connectedAt time.Time
+	outcome     Outcome
+}
+
+// reason is why the runner is in its phase; the zero value is none.
+type reason struct {
+	code    session.ReasonCode
+	detail  string
+	retryIn time.Duration
+}
+
+// message is anything that the loop must hear.
+type message interface{}
+
+type (
+	// fromConn is an event of a connection.
+	fromConn struct {
+		attempt int
+		event   event.Event
+	}
+	// asked is a change of what the user wants.
+	asked struct{ change store.Change }
+	// released asks for the session to be given back.
+	released struct{}
+	// panicked ends the term.
+	panicked struct {
+		value any
+		stack []byte
+	}
+)
+
+// New prepares a term; Run runs it.
+func New(deps Deps, term Term) *Runner {
+	claim := term.Claim
+	r := &Runner{
+		deps: deps, term: store.Term{ID: claim.ID, Epoch: claim.Epoch}, device: term.Device, log: term.Log, level: term.Level,
+		mail: make(chan message, mailboxSize), done: make(chan struct{}),
+		config: claim.Config, seen: claim.Wanted.Generation, jid: claim.JID, pushName: claim.PushName,
+		phase: pausing, timer: time.NewTimer(0), grace: stoppedTimer(),
+	}
+	// The claim has written STARTING already.
+	r.shown = store.Report{Term: r.term, State: session.Starting, Seen: r.seen}
+	return r
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// Tell hands over a change of what the user wants. It may be called from any
+// goroutine, also after Run has returned.
+func (r *Runner) Tell(change store.Change) { r.post(asked{change}) }
+
+// Release asks the runner to give the session back, for another to continue.
+func (r *Runner) Release() { r.post(released{}) }
+
+// post sends to the loop and reports whether it may still hear.
+func (r *Runner) post(m message) bool {
+	select {
+	case <-r.done:
+		return false
+	default:
+	}
+	select {
+	case r.mail <- m:
+		return true
+	case <-r.done:
+		return false
+	}
+}
+
+// Run runs the session until it is stopped, released, failed or fenced. ctx is
+// the authority to act: its end closes the socket at once and writes nothing.
+// When Run returns, the socket and the device store are closed.
+func (r *Runner) Run(ctx context.Context) Outcome {
+	defer r.timer.Stop()
+	defer r.grace.Stop()
+	r.link = link{runner: r, ctx: ctx, idle: closedChannel()}
+	r.writes = newWrites(ctx, r)
+	for r.phase != ended {
+		r.step(ctx)
+	}
+	close(r.done)
+	r.link.close()
+	<-r.link.idle
+	r.closeUnheard()
+	r.writes.wait()
+	if err := r.device.Close(); err != nil {
+		r.log.Warn("the device store could not be closed", "error", err.Error())
+	}
+	return r.outcome
+}
+
+// closeUnheard closes a connection whose arrival the loop did not hear any more.
+func (r *Runner) closeUnheard() {
+	for {
+		select {
+		case m := <-r.mail:
+			if d, ok := m.(dialed); ok && d.conn != nil {
+				d.conn.Close()
+			}
+		default:
+			return
+		}
+	}
+}
+
+// step hears one message. A panic in it ends the term, not the process.
+func (r *Runner) step(ctx context.Context) {
+	defer func() {
+		if value := recover(); value != nil {
+			r.onPanic(panicked{value, debug.Stack()})
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		r.endFenced(context.Cause(ctx))
+	case m := <-r.mail:
+		r.hear(m)
+	case <-r.timer.C:
+		r.onDeadline()
+	case <-r.grace.C:
+		r.held = false
+		r.show()
+	}
+}
+
+func (r *Runner) hear(m message) {
+	switch m := m.(type) {
+	case fromConn:
+		if m.attempt == r.link.attempt {
+			r.onEvent(m.event)
+		}
+	case dialed:
+		r.onDialed(m)
+	case probed:
+		r.onProbed(m)
+	case codesStored:
+		r.onCodesStored(m)
+	case deviceStored:
+		r.onDeviceStored(m)
+	case codeMade:
+		r.pairing.busy = false
+		r.askPhone()
+	case holdingChecked:
+		r.onHoldingChecked(m)
+	case versionRefreshed:
+		r.onVersionRefreshed(m)
+	case asked:
+		r.onAsked(m.change)
+	case released:
+		r.endReleased()
+	case writeFenced:
+		r.endFenced(m.err)
+	case panicked:
+		r.onPanic(m)
+	}
+}
+
+// move changes the phase, by the table only.
+func (r *Runner) move(to phase, why reason) bool {
+	if !r.phase.mayMove(to) {
+		r.deps.Observer.IllegalTransition()
+		r.log.Error("illegal transition", "from", string(r.phase), "to", string(to), "reason", string(why.code))
+		return false
+	}
+	r.phase, r.reason = to, why
+	if to == working || to == scanning {
+		r.endGrace()
+	}
+	r.show()
+	return true
+}
+
+// show reports the state if it differs from the last report.
+func (r *Runner) show() {
+	report := r.report(r.phase.status(), r.reason)
+	if r.held && report.State == session.Starting {
+		report.State = session.Working
+	}
+	if report == r.shown || r.phase == ended {
+		return
+	}
+	if report.State != r.shown.State {
+		r.log.Info("session is "+string(report.State), "reason", string(report.Code))
+	}
+	r.shown = report
+	r.deps.Reporter.Put(report)
+}
+
+func (r *Runner) report(status session.Status, why reason) store.Report {
+	report := store.Report{Term: r.term, State: status, Seen: r.seen, Code: why.code, RetryIn: why.retryIn, PushName: r.pushName}
+	if why.code != "" {
+		report.Message = session.NewReason(why.code, time.Time{}, clean(why.detail)).Message
+	}
+	return report
+}
+
+// clean makes a text of the far side fit for a reason: short, no numbers or
+// keys, nothing that a database refuses.
+func clean(detail string) string {
+	runes := []rune(telemetry.Redact(detail))
+	if len(runes) > 200 {
+		runes = append(runes[:200], '…')
+	}
+	for i, c := range runes {
+		if c < ' ' || c == '\uFFFD' {
+			runes[i] = ' '
+		}
+	}
+	return string(runes)
+}
+
+// end leaves the loop with a last report.
+func (r *Runner) end(status session.Status, why reason) {
+	if r.phase == ended {
+		return
+	}
+	r.log.Info("term ends", "state", string(status), "reason", string(why.code))
+	r.phase = ended
+	r.outcome.Report = r.report(status, why)
+}
+
+func (r *Runner) fail(code session.ReasonCode, detail string) {
+	r.end(session.Failed, reason{code: code, detail: detail})
+}
+
+// endReleased gives the session back as it is: whoever continues starts over.
+func (r *Runner) endReleased() { r.end(session.Starting, reason{}) }
+
+func (r *Runner) endFenced(cause error) {
+	if r.phase == ended {
+		return
+	}
+	r.log.Warn("term ended by the fleet", "cause", fmt.Sprint(cause))
+	r.phase = ended
+	r.outcome.Fenced = true
+}
+
+func (r *Runner) onPanic(p panicked) {
+	r.deps.Observer.Panic()
+	r.log.Error("a panic ended the term", "panic", telemetry.Redact(fmt.Sprint(p.value)), "stack", string(p.stack))
+	r.outcome.Panicked = true
+	r.end(session.Starting, reason{code: session.InternalError})
+}
+
+// guard runs what is not the loop and sends a panic to it.
+func (r *Runner) guard(do func()) {
+	defer func() {
+		if value := recover(); value != nil {
+			r.post(panicked{value, debug.Stack()})
+		}
+	}()
+	do()
+}
+
+// onAsked takes over what the user wants now. A change of the device store or
+// of the proxy needs a fresh term; everything else is taken on the way.
+func (r *Runner) onAsked(c store.Change) {
+	if c.Epoch != r.term.Epoch {
+		return
+	}
+	if c.Wanted.Generation > r.seen {
+		r.seen = c.Wanted.Generation
+		if c.Wanted.Desired == session.DesiredStopped {
+			r.end(session.Stopped, reason{})
+			return
+		}
+		if c.Config.Store != r.config.Store || !sameProxy(c.Config.Proxy, r.config.Proxy) {
+			r.endReleased()
+			return
+		}
+		r.config = c.Config
+		r.level.Set(telemetry.Level(c.Config.Log.Level))
+		r.show()
+	}
+	if c.Request != nil {
+		r.onCodeRequest(*c.Request)
+	}
+}
+
+func sameProxy(a, b *session.Proxy) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}
+
+// onDeadline ends a phase that took too long.
+func (r *Runner) onDeadline() {
+	switch r.phase {
+	case pausing:
+		r.dial()
+	case dialing, loggingIn:
+		r.lost(reason{code: session.ConnectTimeout})
+	case scanning:
+		r.fail(session.QRExpired, "")
+	case linking:
+		r.relink()
+	}
+}
+
+// isOver reports whether a write failed because the term has ended.
+func isOver(err error) bool {
+	return errors.Is(err, session.ErrFenced) || errors.Is(err, session.ErrLeaseLost)
+}
+
+func closedChannel() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}

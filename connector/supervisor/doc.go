@@ -1,0 +1,16 @@
+// Package supervisor decides which sessions this connector holds: it claims
+// what waits while there are free slots, gives every claim a runner, passes on
+// what users ask for, and gives sessions back when their runners end or when
+// the process leaves.
+//
+// Rows are the truth and hints only shorten the wait: every poll finds
+// everything by itself. One poll costs the same however many sessions are held.
+//
+//	hint or poll ──► claim ──► open device ──► runner ──► release
+//	hint or poll ──► changes of held sessions ──► runner
+//
+// Intake and work have separate ends. When intake ends (SIGTERM), nothing more
+// is claimed and every session is handed back, several at a time. When the
+// authority ends (the lease is lost), runners close their sockets and nothing
+// more is written; whoever sees the lease pass takes the sessions.
+package supervisor

@@ -1,0 +1,280 @@
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/wafleet/wafleet/connector/runner"
+	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
+)
+
+// Store is the queue and the wishes of users.
+type Store interface {
+	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]store.Claim, error)
+	EnqueueOrphans(ctx context.Context) (int, error)
+	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
+	SetDraining(ctx context.Context, me session.ConnectorID) error
+}
+
+// Reporter gives sessions back.
+type Reporter interface {
+	Release(ctx context.Context, report store.Report) error
+}
+
+// Observer counts what happens, for metrics.
+type Observer interface {
+	Claimed(n int)
+	Released(session.ReasonCode)
+	Fenced()
+}
+
+// Open opens the device store of a claim. held says whether the term goes on.
+type Open func(ctx context.Context, claim store.Claim, held func() error, log *slog.Logger) (runner.Device, error)
+
+// Trust says whether the process may act at all.
+type Trust interface{ Err() error }
+
+// Config of a supervisor. Zero fields get the documented defaults.
+type Config struct {
+	Slots        int           // sessions at most
+	Poll         time.Duration // 1 s: how late a lost hint can make us
+	OrphanScan   time.Duration // 5 s
+	DrainAtOnce  int           // 32: sessions handed back side by side
+	DrainTimeout time.Duration // 90 s: within the 120 s that a container gets
+}
+
+func (c Config) withDefaults() Config {
+	if c.Poll == 0 {
+		c.Poll = time.Second
+	}
+	if c.OrphanScan == 0 {
+		c.OrphanScan = 5 * time.Second
+	}
+	if c.DrainAtOnce == 0 {
+		c.DrainAtOnce = 32
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 90 * time.Second
+	}
+	return c
+}
+
+// queryTimeout bounds one look at the database.
+const queryTimeout = 5 * time.Second
+
+// Supervisor runs the sessions of one connector id.
+type Supervisor struct {
+	me       session.ConnectorID
+	config   Config
+	store    Store
+	reporter Reporter
+	observer Observer
+	open     Open
+	deps     runner.Deps
+	trust    Trust
+	log      *slog.Logger
+
+	claimSoon   chan struct{} // one slot: a wake-up
+	changesSoon chan struct{} // one slot: a wake-up
+	terms       sync.WaitGroup
+
+	mu     sync.Mutex
+	held   map[session.ID]*term // guarded by mu
+	panics map[session.ID]fault // guarded by mu
+}
+
+// New returns a supervisor; Run runs it.
+func New(me session.ConnectorID, config Config, s Store, reporter Reporter, observer Observer, open Open, deps runner.Deps, trust Trust, log *slog.Logger) *Supervisor {
+	return &Supervisor{
+		me: me, config: config.withDefaults(), store: s, reporter: reporter, observer: observer, open: open, deps: deps, trust: trust, log: log,
+		claimSoon: make(chan struct{}, 1), changesSoon: make(chan struct{}, 1),
+		held: map[session.ID]*term{}, panics: map[session.ID]fault{},
+	}
+}
+
+// Hint says that something about a session changed; an empty id says that
+// hints may have been missed. It does not wait.
+func (s *Supervisor) Hint(id session.ID) {
+	s.mu.Lock()
+	_, mine := s.held[id]
+	s.mu.Unlock()
+	if mine || id == "" {
+		poke(s.changesSoon)
+	}
+	if !mine {
+		poke(s.claimSoon)
+	}
+}
+
+// Fence ends a term that turned out to be over.
+func (s *Supervisor) Fence(t store.Term) {
+	s.mu.Lock()
+	held := s.held[t.ID]
+	s.mu.Unlock()
+	if held != nil && held.claim.Epoch == t.Epoch {
+		s.observer.Fenced()
+		held.cancel(session.ErrFenced)
+	}
+}
+
+// Held is how many sessions are held, for metrics.
+func (s *Supervisor) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+// Slots is how many can be.
+func (s *Supervisor) Slots() int { return s.config.Slots }
+
+func poke(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run claims and runs sessions until intake ends, then hands them back; or
+// until authority ends, then drops them. When it returns, every runner has.
+func (s *Supervisor) Run(authority, intake context.Context) error {
+	defer s.terms.Wait()
+	poll := time.NewTimer(0)
+	defer poll.Stop()
+	orphans := time.NewTimer(backoff.Jitter(s.config.OrphanScan))
+	defer orphans.Stop()
+	for {
+		select {
+		case <-authority.Done():
+			return context.Cause(authority)
+		case <-intake.Done():
+			return s.drain(authority)
+		case <-s.claimSoon:
+			s.claim(authority)
+		case <-s.changesSoon:
+			s.passOnChanges(authority)
+		case <-orphans.C:
+			s.findOrphans(authority)
+			orphans.Reset(backoff.Jitter(s.config.OrphanScan))
+		case <-poll.C:
+			s.claim(authority)
+			s.passOnChanges(authority)
+			poll.Reset(backoff.Jitter(s.config.Poll))
+		}
+	}
+}
+
+// claim takes what fits into the free slots.
+func (s *Supervisor) claim(authority context.Context) {
+	held := s.Held()
+	if held >= s.config.Slots {
+		return
+	}
+	ctx, cancel := context.WithTimeout(authority, queryTimeout)
+	defer cancel()
+	claims, err := s.store.ClaimIfFree(ctx, s.me, s.config.Slots-held, held)
+	if err != nil {
+		s.complain(authority, "sessions could not be claimed", err)
+		return
+	}
+	if len(claims) == 0 {
+		return
+	}
+	s.observer.Claimed(len(claims))
+	for _, c := range claims {
+		s.begin(authority, c)
+	}
+}
+
+// passOnChanges tells runners what users ask for.
+func (s *Supervisor) passOnChanges(authority context.Context) {
+	if s.Held() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(authority, queryTimeout)
+	defer cancel()
+	changes, err := s.store.ChangesHeld(ctx, s.me)
+	if err != nil {
+		s.complain(authority, "changes could not be read", err)
+		return
+	}
+	for _, c := range changes {
+		s.mu.Lock()
+		t := s.held[c.ID]
+		s.mu.Unlock()
+		if t != nil {
+			t.tell(c)
+		}
+	}
+}
+
+// findOrphans is the backstop for connectors that died and hints that got lost.
+func (s *Supervisor) findOrphans(authority context.Context) {
+	ctx, cancel := context.WithTimeout(authority, queryTimeout)
+	defer cancel()
+	n, err := s.store.EnqueueOrphans(ctx)
+	if err != nil {
+		s.complain(authority, "orphans could not be looked for", err)
+		return
+	}
+	if n > 0 {
+		s.log.Info("found sessions without a holder", "count", n)
+		poke(s.claimSoon)
+	}
+}
+
+func (s *Supervisor) complain(authority context.Context, what string, err error) {
+	if authority.Err() == nil {
+		s.log.Warn(what+"; trying again", "error", err.Error())
+	}
+}
+
+// drain hands every session back: nothing is claimed any more, and each is
+// disconnected and released for another connector to continue.
+func (s *Supervisor) drain(authority context.Context) error {
+	ctx, cancel := context.WithTimeout(authority, s.config.DrainTimeout)
+	defer cancel()
+	if err := s.store.SetDraining(ctx, s.me); err != nil {
+		s.log.Warn("the fleet could not be told of the drain", "error", err.Error())
+	}
+	terms := s.snapshot()
+	s.log.Info("draining", "sessions", len(terms))
+	slots := make(chan struct{}, s.config.DrainAtOnce)
+	var handing sync.WaitGroup
+	for _, t := range terms {
+		slots <- struct{}{}
+		handing.Go(func() {
+			defer func() { <-slots }()
+			t.release()
+			select {
+			case <-t.gone:
+			case <-ctx.Done():
+				t.cancel(context.Cause(ctx))
+				<-t.gone
+			}
+		})
+	}
+	handing.Wait()
+	s.log.Info("drained", "sessions", len(terms))
+	return nil
+}
+
+func (s *Supervisor) snapshot() []*term {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	terms := make([]*term, 0, len(s.held))
+	for _, t := range s.held {
+		terms = append(terms, t)
+	}
+	return terms
+}
+
+// logFor is a logger with a session's own level.
+func (s *Supervisor) logFor(c store.Claim, level *slog.LevelVar) *slog.Logger {
+	level.Set(telemetry.Level(c.Config.Log.Level))
+	return telemetry.WithLevel(s.log, level).With("session", string(c.ID), "epoch", int64(c.Epoch))
+}

@@ -1,0 +1,182 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/wafleet/wafleet/connector/runner"
+	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// term is one claimed session, from the claim to the release.
+type term struct {
+	claim  store.Claim
+	cancel context.CancelCauseFunc // ends the authority of this term
+	gone   chan struct{}           // closed when the session is given back
+
+	mu       sync.Mutex
+	runner   *runner.Runner // guarded by mu; nil while the device store opens
+	released bool           // guarded by mu; asked for before there was a runner
+}
+
+// tell passes a change on. One that comes before the runner exists is seen
+// again: rows keep it until it is acknowledged.
+func (t *term) tell(c store.Change) {
+	t.mu.Lock()
+	r := t.runner
+	t.mu.Unlock()
+	if r != nil {
+		r.Tell(c)
+	}
+}
+
+func (t *term) release() {
+	t.mu.Lock()
+	r := t.runner
+	t.released = true
+	t.mu.Unlock()
+	if r != nil {
+		r.Release()
+	}
+}
+
+// run sets the runner and reports whether a release is wished for already.
+func (t *term) run(r *runner.Runner) (released bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.runner = r
+	return t.released
+}
+
+// begin starts a term in the background.
+func (s *Supervisor) begin(authority context.Context, c store.Claim) {
+	ctx, cancel := context.WithCancelCause(authority)
+	t := &term{claim: c, cancel: cancel, gone: make(chan struct{})}
+	s.mu.Lock()
+	s.held[c.ID] = t
+	s.mu.Unlock()
+	s.terms.Go(func() {
+		level := new(slog.LevelVar)
+		log := s.logFor(c, level)
+		log.Info("session claimed", "name", string(c.Name), "linked", c.JID != "")
+		outcome := s.runTerm(ctx, t, log, level)
+		s.giveBack(ctx, t, outcome, log)
+		cancel(context.Canceled)
+		s.mu.Lock()
+		delete(s.held, c.ID)
+		s.mu.Unlock()
+		close(t.gone)
+		poke(s.claimSoon) // a slot is free
+	})
+}
+
+// runTerm opens the device store and runs the runner. A panic of ours ends this
+// session only.
+func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, level *slog.LevelVar) (outcome runner.Outcome) {
+	last := store.Report{Term: store.Term{ID: t.claim.ID, Epoch: t.claim.Epoch}, Seen: t.claim.Wanted.Generation}
+	defer func() {
+		if value := recover(); value != nil {
+			log.Error("a panic ended the term", "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+			last.State = session.Starting
+			outcome = runner.Outcome{Report: last, Panicked: true}
+		}
+	}()
+	device, err := s.open(ctx, t.claim, s.fenceOf(ctx), log)
+	if err != nil {
+		if ctx.Err() != nil {
+			return runner.Outcome{Fenced: true}
+		}
+		log.Error("the device store could not be opened", "error", err.Error())
+		reason := session.NewReason(session.StoreError, time.Time{}, "") // the error may name paths
+		last.State, last.Code, last.Message = session.Failed, reason.Code, reason.Message
+		return runner.Outcome{Report: last}
+	}
+	r := runner.New(s.deps, runner.Term{Claim: t.claim, Device: device, Log: log, Level: level})
+	if t.run(r) {
+		r.Release()
+	} else {
+		poke(s.changesSoon) // what was asked while the store opened
+	}
+	return r.Run(ctx)
+}
+
+// fenceOf says whether a term goes on, also in a process that was frozen and
+// has not noticed yet.
+func (s *Supervisor) fenceOf(ctx context.Context) func() error {
+	return func() error {
+		if err := s.trust.Err(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+}
+
+// giveBack releases a session unless it is somebody else's already.
+func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outcome, log *slog.Logger) {
+	if outcome.Fenced {
+		return
+	}
+	report := s.judge(t.claim.ID, outcome)
+	err := s.reporter.Release(ctx, report)
+	switch {
+	case err == nil:
+		s.observer.Released(report.Code)
+		log.Info("session released", "state", string(report.State), "reason", string(report.Code))
+	case errors.Is(err, session.ErrFenced):
+		log.Warn("the session was taken over before it could be released")
+	default:
+		log.Warn("the session could not be released; it is found as an orphan", "error", err.Error())
+	}
+}
+
+// fault is a run of panics of one session.
+type fault struct {
+	times int
+	last  time.Time
+}
+
+// Panics this far apart have nothing to do with each other, and this many in a
+// row end a session.
+const (
+	faultMemory = 10 * time.Minute
+	maxFaults   = 3
+)
+
+var faultPause = backoff.Policy{Base: time.Second, Max: 30 * time.Second}
+
+// judge decides what becomes of a session whose term ended by a panic: another
+// try after a pause, or quarantine.
+func (s *Supervisor) judge(id session.ID, outcome runner.Outcome) store.Report {
+	report := outcome.Report
+	if !outcome.Panicked {
+		return report
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.panics[id]
+	if time.Since(f.last) > faultMemory {
+		f = fault{}
+	}
+	f.times, f.last = f.times+1, time.Now()
+	s.panics[id] = f
+	code := session.InternalError
+	report.State, report.RetryIn = session.Starting, faultPause.Pause(f.times)
+	if f.times >= maxFaults {
+		delete(s.panics, id)
+		code = session.Quarantined
+		report.State, report.RetryIn = session.Failed, 0
+	}
+	reason := session.NewReason(code, time.Time{}, "")
+	report.Code, report.Message = reason.Code, reason.Message
+	return report
+}
