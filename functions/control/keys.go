@@ -48,6 +48,7 @@ func (c *Control) Authenticate(ctx context.Context, presented string) (Caller, e
 // never remembered.
 type keyCache struct {
 	keys Keys
+	now  func() time.Time
 
 	mu      sync.Mutex // guards entries; not held while the database is asked
 	entries map[string]cachedKey
@@ -59,13 +60,13 @@ type cachedKey struct {
 }
 
 func newKeyCache(keys Keys) *keyCache {
-	return &keyCache{keys: keys, entries: map[string]cachedKey{}}
+	return &keyCache{keys: keys, now: time.Now, entries: map[string]cachedKey{}}
 }
 
 // get returns an empty key, which no presented one matches, where the id is
 // unknown.
 func (c *keyCache) get(ctx context.Context, id string) (store.Key, error) {
-	asked := time.Now()
+	asked := c.now()
 	if key, ok := c.cached(id, asked); ok {
 		return key, nil
 	}

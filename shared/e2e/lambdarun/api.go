@@ -22,12 +22,12 @@ type invocation struct {
 // api is the HTTP side of the runtime.
 type api struct {
 	timeout    time.Duration
-	started    time.Time // of the process; written before it can call
 	events     chan *invocation
 	ready      chan time.Duration
 	initFailed chan string
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
+	started  time.Time  // of the process
 	count    int
 	asked    bool // the first event was asked for
 	sigterm  bool // an extension is registered
@@ -71,6 +71,12 @@ func (a *api) next(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(in.event)
 	case <-r.Context().Done():
 	}
+}
+
+func (a *api) markStarted() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.started = time.Now()
 }
 
 func (a *api) markReady() {

@@ -83,7 +83,7 @@ func (r *Runtime) launch(address string) error {
 		"PATH=" + os.Getenv("PATH"),
 	}, r.config.Env...)
 	r.process.Stdout, r.process.Stderr = r.config.Log, r.config.Log
-	r.api.started = time.Now()
+	r.api.markStarted()
 	if err := r.process.Start(); err != nil {
 		return fmt.Errorf("start the program: %w", err)
 	}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/shared/apikey"
+	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+
+// exampleKey is the key in the event files.
+const exampleKey = "wafleet-example-key"
+
+func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, nil) }
+
+// database is migrated and has one tenant with the example key.
+func database(t *testing.T) (url string) {
+	t.Helper()
+	url = pgtest.New(t, migrate)
+	opened, err := store.Open(url, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	tenant, err := opened.CreateTenant(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, hash, err := apikey.Parse(exampleKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opened.PutKey(t.Context(), store.Key{ID: id, Tenant: tenant, Hash: hash[:]}, "example"); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// build makes the program as a release does, for this machine.
+func build(t *testing.T, tags string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "bootstrap")
+	command := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return program
+}
+
+// output collects what a program writes.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	grew chan struct{} // a wake-up, never data
+}
+
+func newOutput() *output { return &output{grew: make(chan struct{}, 1)} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.grew <- struct{}{}:
+	default:
+	}
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await returns the first match of a pattern with one group.
+func (o *output) await(t *testing.T, pattern string) string {
+	t.Helper()
+	find := regexp.MustCompile(pattern)
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for {
+		if match := find.FindStringSubmatch(o.String()); match != nil {
+			return match[1]
+		}
+		select {
+		case <-o.grew:
+		case <-deadline.C:
+			t.Fatalf("no %s in:\n%s", pattern, o)
+		}
+	}
+}
+
+func TestListenServesUntilSIGTERM(t *testing.T) {
+	t.Parallel()
+	program := exec.Command(build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
+	out := newOutput()
+	program.Stdout, program.Stderr = out, out
+	program.Env = []string{"DATABASE_URL=" + database(t), "DATA_DIR=/somewhere"}
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Process.Kill() })
+	address := out.await(t, `"msg":"listening","address":"([^"]+)"`)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ask := func(path string) int {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("apikey", exampleKey)
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		return response.StatusCode
+	}
+	if code := ask("/api/sessions/a/start"); code != http.StatusCreated {
+		t.Errorf("start: %d", code)
+	}
+	if code := ask("/api/harness/panic"); code != http.StatusNotFound {
+		t.Errorf("a release has the harness's route: %d", code)
+	}
+	// A request in flight is answered: it waits 5 s for a QR code of a session that nobody claims.
+	inFlight := make(chan string, 1)
+	go func() { inFlight <- slowRequest(client, "http://"+address+"/api/a/auth/qr") }()
+	awaitInFlight(t, program.Env[0])
+	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-inFlight; got != "422" {
+		t.Errorf("the request in flight: %s", got)
+	}
+	if err := program.Wait(); err != nil {
+		t.Errorf("exit: %v\n%s", err, out)
+	}
+	if strings.Contains(out.String(), exampleKey) {
+		t.Error("the key is in the log")
+	}
+}
+
+func slowRequest(client *http.Client, url string) string {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	request.Header.Set("apikey", exampleKey)
+	response, err := client.Do(request)
+	if err != nil {
+		return err.Error()
+	}
+	response.Body.Close()
+	return fmt.Sprint(response.StatusCode)
+}
+
+// awaitInFlight returns when the program has read the pairing of a session.
+func awaitInFlight(t *testing.T, databaseURL string) {
+	t.Helper()
+	opened, err := store.Open(strings.TrimPrefix(databaseURL, "DATABASE_URL="), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	const reading = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wafleet-api' AND query LIKE '%JOIN pairing%'`
+	for n := 0; n == 0; {
+		if err := opened.DB().QueryRowContext(t.Context(), reading).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	t.Parallel()
+	program := build(t, "lambda.norpc")
+	for name, one := range map[string]struct {
+		args, env []string
+		says      []string
+		not       string
+	}{
+		"no Lambda":    {says: []string{"usage", "-listen"}},
+		"odd flag":     {args: []string{"-what"}, says: []string{"-what"}},
+		"odd argument": {args: []string{"what"}, says: []string{"usage"}},
+		"everything wrong": {
+			args: []string{"-listen", "127.0.0.1:0"},
+			env:  []string{"DATABASE_URL=mysql://u:hidden-1@h/x", "DEFAULT_STORE_DIALECT=hidden-2", "SQLITE_AVAILABLE=hidden-3", "LOG_LEVEL=hidden-4", "DATABASE_MAX_OPEN=hidden-5"},
+			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE is not", "LOG_LEVEL is not", "DATABASE_MAX_OPEN is not"},
+			not:  "hidden-",
+		},
+		"no database":   {args: []string{"-listen", "127.0.0.1:0"}, says: []string{"DATABASE_URL"}},
+		"no sslmode":    {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"}, says: []string{"sslmode"}, not: "hidden"},
+		"negative pool": {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "DATABASE_MAX_OPEN=-1"}, says: []string{"DATABASE_MAX_OPEN"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			command := exec.Command(program, one.args...)
+			command.Env = one.env
+			if command.Env == nil {
+				command.Env = []string{}
+			}
+			out, err := command.CombinedOutput()
+			if command.ProcessState.ExitCode() != 2 {
+				t.Errorf("exit: %v", err)
+			}
+			for _, text := range one.says {
+				if !strings.Contains(string(out), text) {
+					t.Errorf("%q is not in %s", text, out)
+				}
+			}
+			if one.not != "" && strings.Contains(string(out), one.not) {
+				t.Errorf("a value is repeated: %s", out)
+			}
+		})
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+
+// The environment belongs to the process, so these tests are not parallel.
+
+func TestMigrateTwice(t *testing.T) {
+	url := pgtest.New(t, nil)
+	t.Setenv("DATABASE_URL", url)
+	for _, says := range []string{"msg=migrated", "up to date"} {
+		var out, problems bytes.Buffer
+		if code := run(nil, &out, &problems); code != 0 || !strings.Contains(out.String(), says) {
+			t.Fatalf("exit %d\n%s%s", code, &out, &problems)
+		}
+	}
+	opened, err := store.Open(url, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	if _, err := opened.CreateTenant(t.Context(), "acme"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrateFails(t *testing.T) {
+	for url, code := range map[string]int{
+		"": 2, "mysql://u:hidden@h/x": 1, "postgres://u:hidden@127.0.0.1:1/x?sslmode=disable": 1,
+	} {
+		t.Setenv("DATABASE_URL", url)
+		var out bytes.Buffer
+		if got := run(nil, &out, &out); got != code || out.Len() == 0 || strings.Contains(out.String(), "hidden") {
+			t.Errorf("%q: exit %d, want %d\n%s", url, got, code, &out)
+		}
+	}
+	t.Setenv("DATABASE_URL", pgtest.New(t, nil))
+	for _, args := range [][]string{{"down"}, {"-x"}} {
+		if got := run(args, new(bytes.Buffer), new(bytes.Buffer)); got != 2 {
+			t.Errorf("%v: exit %d", args, got)
+		}
+	}
+}
