@@ -3,6 +3,7 @@
 
 GO      ?= go
 PKG     ?= ./...
+DATA    ?= .data
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
@@ -18,11 +19,11 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: bin/connector bin/wafleet-local ## Run the whole system in the foreground (WHATSAPP=real|sim PORT= API_KEY= CONNECTORS= DATABASE_URL= LOG=1)
-	@exec bin/wafleet-local
+	@exec bin/wafleet-local run --attached --data $(DATA)
 
 scan: bin/wafleet-local ## Let the simulated phone scan a session's QR code (SESSION=my-session [NUMBER=5511999990001])
 	$(if $(SESSION),,$(error give the session: make scan SESSION=my-session))
-	@exec bin/wafleet-local scan '$(SESSION)' $(NUMBER)
+	@exec bin/wafleet-local scan --data $(DATA) '$(SESSION)' $(NUMBER)
 
 test: bin/pgtest ## Run all tests on a real Postgres, with the race detector (PKG=./shared/...)
 	@if command -v "$$($(GO) env CC)" >/dev/null 2>&1; then race=-race; else race=; echo "no C compiler found: the tests run without the race detector"; fi; \

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"github.com/wafleet/wafleet/infra/local/child"
 	"github.com/wafleet/wafleet/infra/local/logs"
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 const (
@@ -44,6 +46,7 @@ type fleet struct {
 type connector struct {
 	name   string
 	log    *logs.Log
+	tenure *tenure
 	leases leases
 	screen *console
 
@@ -70,26 +73,55 @@ func connectorBinary() (string, error) {
 	return path, nil
 }
 
-// startFleet starts n connectors and keeps them until stop.
-func startFleet(hurry context.Context, n int, program child.Program, dir logs.Dir, leases leases, screen *console) (*fleet, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+// fleetConfig is what the members have in common.
+type fleetConfig struct {
+	members int
+	program child.Program
+	dir     string // of the tenures
+	logs    logs.Dir
+	leases  leases
+	screen  *console
+}
+
+// startFleet starts the members and keeps them until stop.
+func startFleet(ctx, hurry context.Context, config fleetConfig) (*fleet, error) {
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &fleet{cancel: cancel}
-	for i := range n {
+	for i := range config.members {
 		name := "connector-" + strconv.Itoa(i+1)
-		log, err := dir.Open(name)
+		c, err := newConnector(ctx, name, config)
 		if err != nil {
 			f.stop()
-			return nil, fmt.Errorf("log of %s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		c := &connector{name: name, log: log, leases: leases, screen: screen, registered: make(chan struct{})}
 		f.members = append(f.members, c)
-		f.kept.Go(func() { c.keep(ctx, hurry, program) })
+		f.kept.Go(func() { c.keep(running, hurry, config.program) })
 	}
 	return f, nil
 }
 
+// newConnector also ends the lease of a predecessor that could not do it.
+func newConnector(ctx context.Context, name string, config fleetConfig) (*connector, error) {
+	tenure, last, err := openTenure(ctx, filepath.Join(config.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	log, err := config.logs.Open(name)
+	if err != nil {
+		tenure.close()
+		return nil, err
+	}
+	c := &connector{
+		name: name, log: log, tenure: tenure, leases: config.leases, screen: config.screen,
+		registered: make(chan struct{}), id: last,
+	}
+	c.endLease()
+	return c, nil
+}
+
 func (c *connector) keep(ctx, hurry context.Context, program child.Program) {
 	program.Line, program.Ended = c.line, c.ended
+	program.Files = []*os.File{c.tenure.file}
 	if err := child.Keep(ctx, hurry, program); err != nil {
 		c.screen.Step("%s: %v", c.name, err)
 	}
@@ -101,6 +133,7 @@ func (f *fleet) stop() {
 	f.kept.Wait()
 	for _, c := range f.members {
 		_ = c.log.Close() // nothing is buffered
+		c.tenure.close()
 	}
 }
 
@@ -148,17 +181,16 @@ func (c *connector) line(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.id, c.address = line.Connector, line.Address
+	c.record()
 	if !c.known {
 		c.known = true
 		close(c.registered)
 	}
 }
 
-// ended is told that the child is gone. An orderly one has ended its own lease.
+// ended is told that the child is gone. An orderly one has ended its own lease;
+// ending it once more does no harm.
 func (c *connector) ended(end child.End) {
-	if end.Asked && end.Err == nil {
-		return
-	}
 	c.endLease()
 	if !end.Asked {
 		c.screen.Line(c.screen.Loud(fmt.Sprintf("%s ended by itself (%v); it starts again in %s. Its log: %s",
@@ -178,7 +210,6 @@ func reasonOf(err error) error {
 func (c *connector) endLease() {
 	c.mu.Lock()
 	id := c.id
-	c.id, c.address = "", ""
 	c.mu.Unlock()
 	if id == "" {
 		return
@@ -187,6 +218,19 @@ func (c *connector) endLease() {
 	defer cancel()
 	if err := c.leases.EndLease(ctx, id); err != nil {
 		c.screen.Step("%s: the sessions it held move only when its lease passes: %v", c.name, err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.id, c.address = "", ""
+	c.record()
+}
+
+// record leaves the id to the next run, in case this one cannot end the lease.
+// The caller holds mu.
+func (c *connector) record() {
+	if err := c.tenure.hold(c.id); err != nil {
+		c.screen.Step("%s: its id cannot be kept: %v", c.name, err)
 	}
 }
 
@@ -196,7 +240,15 @@ func connectorEnvironment(set settings, data *dataDir, databaseURL string, to en
 		"DATABASE_URL="+databaseURL,
 		"DATA_DIR="+data.in("devices"),
 		"SLOTS="+strconv.Itoa(set.Slots),
-		"LOG_LEVEL="+set.LogLevel,
+		"LOG_LEVEL="+connectorLevel(set.LogLevel),
 		"LISTEN=127.0.0.1:0",
 	)...)
+}
+
+// connectorLevel never leaves out what this program reads in the log.
+func connectorLevel(asked string) string {
+	if level, err := telemetry.ParseLevel(asked); err != nil || level > slog.LevelInfo {
+		return slog.LevelInfo.String()
+	}
+	return asked
 }

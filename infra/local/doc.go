@@ -32,13 +32,16 @@
 // Each is kept by package child: a dead one is reported and restarted. The
 // parent knows that a dead child is dead, so it ends its lease at once and the
 // sessions move within a second. The id comes from the child's log: the line
-// "connector registered" with the key "connector".
+// "connector registered" with the key "connector". Where the parent was killed
+// as well, the next run does it.
 //
 // # State
 //
 //	.data/lock            held while a run lives
 //	.data/apikey          the key made by the first run, mode 0600
 //	.data/run.json        ports and key of this run, for scan, mode 0600; removed at the end
+//	.data/run/            per connector, who it is: see tenure
+//	.data/real-whatsapp   a mark, see guard.go
 //	.data/postgres*       see package pgserver
 //	.data/devices/        the sessions' own data directories
 //	.data/wasim/          the simulator's devices and keys, and its CA for connectors

@@ -21,7 +21,7 @@ var version string
 type commands struct {
 	Data string `default:".data" placeholder:"DIR" help:"Directory that keeps all state."`
 
-	Run  runCommand  `cmd:"" default:"1" help:"Run the whole system until Ctrl-C. Everything is set by environment variables, see the README."`
+	Run  runCommand  `cmd:"" default:"withargs" help:"Run the whole system until Ctrl-C. Everything is set by environment variables, see the README."`
 	Scan scanCommand `cmd:"" help:"Let the simulated phone scan the QR code of a session."`
 }
 
@@ -41,17 +41,51 @@ func main() {
 	os.Exit(1)
 }
 
-type runCommand struct{}
+type runCommand struct {
+	Attached bool `help:"End when the process that started this one is gone."`
+}
 
 // Run implements the command.
-func (runCommand) Run(c *commands, screen *console) error {
+func (r *runCommand) Run(c *commands, screen *console) error {
 	set, err := readSettings(os.Environ(), c.Data)
 	if err != nil {
 		return err
 	}
 	ctx, hurry, end := signals()
 	defer end()
+	if r.Attached {
+		var orphaned context.CancelCauseFunc
+		ctx, orphaned = context.WithCancelCause(ctx)
+		defer watchParent(orphaned)()
+	}
 	return run(ctx, hurry, set, screen)
+}
+
+const parentPoll = 500 * time.Millisecond
+
+// watchParent calls orphaned when the parent process is gone: a killed make
+// cannot pass a signal on. It returns what ends the watch.
+func watchParent(orphaned context.CancelCauseFunc) (end func()) {
+	parent := os.Getppid()
+	done, waited := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(waited)
+		tick := time.NewTicker(parentPoll)
+		defer tick.Stop()
+		for os.Getppid() == parent {
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+		orphaned(errInterrupted)
+	}()
+	return func() {
+		close(done)
+		<-waited
+		orphaned(nil)
+	}
 }
 
 // errInterrupted is the planned end.

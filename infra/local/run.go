@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -59,19 +60,16 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 	}
 	defer func() { err = errors.Join(err, db.stop(hurry)) }()
 
-	if to.choice == chooseSimulator {
-		sim, startErr := startSimulator(data, open.control, parts["wasim"])
-		if startErr != nil {
-			return startErr
-		}
-		defer func() { err = errors.Join(err, sim.stop(hurry)) }()
-		to = sim.direct(to)
-	} else if open.control != nil {
-		_ = open.control.Close() // nobody needs it
+	to, stopSimulator, err := connect(ctx, to, set, data, db, open.control, parts["wasim"])
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, stopSimulator(hurry)) }()
 
-	program := child.Program{Path: binary, Env: connectorEnvironment(set, data, db.url, to), Grace: connectorGrace}
-	fleet, err := startFleet(hurry, set.Connectors, program, dir, db, screen)
+	fleet, err := startFleet(ctx, hurry, fleetConfig{
+		members: set.Connectors, dir: data.in("run"), logs: dir, leases: db, screen: screen,
+		program: child.Program{Path: binary, Env: connectorEnvironment(set, data, db.url, to), Grace: connectorGrace},
+	})
 	if err != nil {
 		return err
 	}
@@ -94,6 +92,31 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 	watched := watch(ctx, db, db.tenant, screen)
 	defer watched.Wait()
 	return awaitEnd(ctx, db, api)
+}
+
+// connect makes the chosen WhatsApp available and returns how to get there.
+func connect(ctx context.Context, to endpoint, set settings, data *dataDir, db *database, control net.Listener, log *logs.Log) (endpoint, func(context.Context) error, error) {
+	nothing := func(context.Context) error { return nil }
+	if to.choice == chooseSimulator {
+		sim, err := startSimulator(data, control, log)
+		if err != nil {
+			return to, nothing, err
+		}
+		err = checkLinks(ctx, data, db, db.tenant, sim.devices())
+		if err == nil {
+			return sim.direct(to), sim.stop, nil
+		}
+		if err = errors.Join(err, sim.stop(ctx)); !errors.Is(err, errLinkedElsewhere) || set.WhatsApp == "sim" {
+			return to, nothing, err
+		}
+		to = endpoint{choice: chooseReal, because: "sessions on this data are linked there, although " + to.because}
+	} else if control != nil {
+		_ = control.Close() // nobody needs it
+	}
+	if to.choice == chooseReal {
+		return to, nothing, markReal(data)
+	}
+	return to, nothing, nil
 }
 
 // awaitEnd returns when somebody wants the end, or when a part has ended that

@@ -45,6 +45,15 @@ func (s *simulator) direct(e endpoint) endpoint {
 	return e
 }
 
+// devices are the JIDs that it knows.
+func (s *simulator) devices() map[string]bool {
+	known := map[string]bool{}
+	for _, device := range s.server.Devices() {
+		known[device.JID] = true
+	}
+	return known
+}
+
 func (s *simulator) stop(hurry context.Context) error {
 	s.control.cancel() // its long polls
 	s.control.stop(hurry)

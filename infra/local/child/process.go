@@ -25,6 +25,7 @@ func start(p Program) (*process, error) {
 	out := &lines{emit: p.Line}
 	cmd := exec.Command(p.Path, p.Args...)
 	cmd.Env = p.Env
+	cmd.ExtraFiles = p.Files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	dieWithParent(cmd.SysProcAttr)
 	cmd.Stdout, cmd.Stderr = out, out // one pipe, so that lines keep their order

@@ -3,6 +3,7 @@ package child
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/backoff"
@@ -23,6 +24,8 @@ type Program struct {
 	Path string
 	Args []string // without the program's name
 	Env  []string // the whole environment
+	// Files are open in the child as descriptors 3, 4 and so on.
+	Files []*os.File
 
 	// Line gets every line of the output, without its end. Nil discards.
 	Line func(line string)
