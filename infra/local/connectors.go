@@ -30,9 +30,12 @@ const (
 	registeredMessage = "connector registered"
 )
 
-// leases ends the leases of connectors that are known to be gone.
+// leases ends the leases of connectors that are known to be gone, and lets the
+// others know what they may take over. Without the second a restarted fleet of
+// one would find out by its own scan, seconds later.
 type leases interface {
 	EndLease(ctx context.Context, id session.ConnectorID) error
+	EnqueueOrphans(ctx context.Context) (jobs int, err error)
 }
 
 // fleet is all connectors of this machine.
@@ -216,7 +219,11 @@ func (c *connector) endLease() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endLeaseTimeout)
 	defer cancel()
-	if err := c.leases.EndLease(ctx, id); err != nil {
+	err := c.leases.EndLease(ctx, id)
+	if err == nil {
+		_, err = c.leases.EnqueueOrphans(ctx)
+	}
+	if err != nil {
 		c.screen.Step("%s: the sessions it held move only when its lease passes: %v", c.name, err)
 		return
 	}
