@@ -13,4 +13,8 @@
 // A build for Lambda:
 //
 //	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc -trimpath -ldflags='-s -w' -o bootstrap ./functions/api
+//
+// The files in events are what the gateway and a schedule send. They fit
+// "sam local invoke -e" as well as shared/e2e/lambdarun; their key is
+// "wafleet-example-key", and panic.json needs a build with the tag harness.
 package main

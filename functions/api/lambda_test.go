@@ -1,30 +1,36 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 // lambdaFunction is the built program under the harness.
 type lambdaFunction struct {
 	*testing.T
 	*lambdarun.Runtime
-	log *output
+	log         *output
+	databaseURL string
 }
 
 func newLambda(t *testing.T, tags string) *lambdaFunction {
 	t.Helper()
-	log := newOutput()
+	log, url := newOutput(), database(t)
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{
-		Bootstrap: build(t, tags), Log: log, Env: []string{"DATABASE_URL=" + database(t), "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"},
+		Bootstrap: build(t, tags), Log: log, Env: []string{"DATABASE_URL=" + url, "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
@@ -37,7 +43,7 @@ func newLambda(t *testing.T, tags string) *lambdaFunction {
 			t.Error("the key is in the log")
 		}
 	})
-	return &lambdaFunction{T: t, Runtime: runtime, log: log}
+	return &lambdaFunction{T: t, Runtime: runtime, log: log, databaseURL: url}
 }
 
 func eventFile(t *testing.T, name string) []byte {
@@ -157,18 +163,63 @@ func TestAReleaseUnderLambda(t *testing.T) {
 			t.Errorf("%s: payload %s, failure %s", name, answer.Payload, answer.Failure)
 		}
 	}
-	// HEAD has no body although the proxy would send one, and a JSON string may hold anything.
+	// HEAD has no body, although the proxy would send one.
+	if response, _ := f.send(changed(t, "no-key", http.MethodHead, "/ping", "")); response.StatusCode != http.StatusOK || response.Body != "" {
+		t.Errorf("HEAD: %d %q", response.StatusCode, response.Body)
+	}
+}
+
+// changed is an event file with another method, path and query.
+func changed(t *testing.T, name, method, path, query string) []byte {
+	t.Helper()
 	var event map[string]any
-	if err := json.Unmarshal(eventFile(t, "no-key"), &event); err != nil {
+	if err := json.Unmarshal(eventFile(t, name), &event); err != nil {
 		t.Fatal(err)
 	}
-	event["rawPath"] = "/ping"
-	event["requestContext"].(map[string]any)["http"].(map[string]any)["method"] = "HEAD"
+	event["rawPath"], event["rawQueryString"] = path, query
+	event["requestContext"].(map[string]any)["http"].(map[string]any)["method"] = method
 	encoded, err := json.Marshal(event)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response, _ := f.send(encoded); response.StatusCode != http.StatusOK || response.Body != "" {
-		t.Errorf("HEAD: %d %q", response.StatusCode, response.Body)
+	return encoded
+}
+
+// TestAnImageThroughTheProxy: bytes that are no text travel in base64.
+func TestAnImageThroughTheProxy(t *testing.T) {
+	t.Parallel()
+	f := newLambda(t, "lambda.norpc")
+	f.request("start")
+	f.showQR("2@code")
+	response, _ := f.send(changed(t, "get", http.MethodGet, "/api/my-session/auth/qr", "format=image"))
+	png, err := base64.StdEncoding.DecodeString(response.Body)
+	if response.StatusCode != http.StatusOK || !response.IsBase64Encoded || response.Headers["Content-Type"] != "image/png" || err != nil || !bytes.HasPrefix(png, []byte("\x89PNG")) {
+		t.Errorf("%d %v, error %v", response.StatusCode, response.Headers, err)
+	}
+}
+
+// showQR plays the connector of the one session that waits.
+func (f *lambdaFunction) showQR(code string) {
+	f.Helper()
+	opened, err := store.Open(f.databaseURL, store.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer opened.Close()
+	me := session.NewConnectorID("test")
+	if err := opened.Register(f.Context(), store.Connector{ID: me, Address: "127.0.0.1:1", Slots: 1, Version: "test"}, time.Minute); err != nil {
+		f.Fatal(err)
+	}
+	claims, err := opened.ClaimIfFree(f.Context(), me, 1, 0)
+	if err != nil || len(claims) != 1 {
+		f.Fatalf("claims %v, error %v", claims, err)
+	}
+	term := store.Term{ID: claims[0].ID, Epoch: claims[0].Epoch}
+	if err := opened.PutQRIfEpoch(f.Context(), term, session.QRCodes{Codes: []string{code}, First: time.Minute}); err != nil {
+		f.Fatal(err)
+	}
+	report := store.Report{Term: term, State: session.ScanQRCode, Seen: claims[0].Wanted.Generation}
+	if _, err := opened.SetStateIfEpoch(f.Context(), me, []store.Report{report}); err != nil {
+		f.Fatal(err)
 	}
 }

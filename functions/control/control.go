@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -74,10 +76,32 @@ func (c *Control) Ping(ctx context.Context) error { return c.store.Ping(ctx) }
 // [*session.FieldError], session.ErrActive, session.ErrStoreInUse,
 // session.ErrUnavailable.
 func (c *Control) Start(ctx context.Context, tenant session.TenantID, name session.Name, config *session.Config) (s session.Session, created bool, err error) {
+	if err := checkSize(config); err != nil {
+		return session.Session{}, false, err
+	}
 	if err := c.checkStore(ctx, tenant, name, config); err != nil {
 		return session.Session{}, false, err
 	}
 	return c.store.Start(ctx, tenant, name, config, session.DefaultConfig(c.config.Defaults))
+}
+
+// maxConfig is in bytes of JSON. A config is read with its session on every
+// request and many are answered at once in a list, so it has to be far smaller
+// than a body may be.
+const maxConfig = 64 << 10
+
+func checkSize(config *session.Config) error {
+	if config == nil {
+		return nil
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("encode the config: %w", err)
+	}
+	if len(text) > maxConfig {
+		return &session.FieldError{Field: "config", Problem: fmt.Sprintf("must be at most %d KiB", maxConfig>>10)}
+	}
+	return nil
 }
 
 // checkStore refuses a device store that this deployment does not have. A start

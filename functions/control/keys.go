@@ -48,7 +48,7 @@ func (c *Control) Authenticate(ctx context.Context, presented string) (Caller, e
 // never remembered.
 type keyCache struct {
 	keys Keys
-	now  func() time.Time
+	now  func() time.Time // wall time
 
 	mu      sync.Mutex // guards entries; not held while the database is asked
 	entries map[string]cachedKey
@@ -60,8 +60,12 @@ type cachedKey struct {
 }
 
 func newKeyCache(keys Keys) *keyCache {
-	return &keyCache{keys: keys, now: time.Now, entries: map[string]cachedKey{}}
+	return &keyCache{keys: keys, now: wallTime, entries: map[string]cachedKey{}}
 }
+
+// wallTime leaves the monotonic reading out: that one may stand still while
+// Lambda freezes the process, and a revoked key would work for longer.
+func wallTime() time.Time { return time.Now().Round(0) }
 
 // get returns an empty key, which no presented one matches, where the id is
 // unknown.

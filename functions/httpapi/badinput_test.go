@@ -126,6 +126,8 @@ func fields() []badRequest {
 		configWith(`{"proxy":5}`, ".proxy"), configWith(`{"proxy":"ftp://p"}`, ".proxy"), configWith(`{"proxy":{"server":"gopher://p"}}`, ".proxy.server"), configWith(`{"proxy":{}}`, ".proxy.server"),
 		configWith(`{"proxy":{"server":"http://p","username":1}}`, ".proxy.username"), configWith(`{"proxy":{"server":"http://p","password":[]}}`, ".proxy.password"),
 		configWith(`{"metadata":[]}`, ".metadata"), configWith(`{"metadata":{"a":1}}`, ".metadata.a"), configWith(`{"metadata":{"a":"`+strings.Repeat("x", 2000)+`"}}`, ".metadata.a"),
+		configWith(`{"metadata":{"`+strings.Repeat("k", 100000)+`":1}}`, ".metadata."+strings.Repeat("k", 200-len("config.metadata."))+"..."),
+		configWith(`{"webhooks":[`+strings.Repeat(`1,`, 400000)+`1]}`, ".webhooks[9]"), configWith(`{"x":"`+strings.Repeat("x", 70000)+`"}`, ""),
 		configWith(`{"store":{"dialect":"x"},"log":{"level":"y"}}`, ".log.level"), // both are reported
 		phoneWith(``, "phone"), phoneWith(`{"phone":""}`, "phone"), phoneWith(`{"phone":"123456"}`, "phone"), phoneWith(`{"phone":"1234567890123456"}`, "phone"),
 		phoneWith(`{"phone":"0511999999999"}`, "phone"), phoneWith(`{"phone":5511999999999}`, "phone"), phoneWith(`{"phone":["5511999999999"]}`, "phone"),

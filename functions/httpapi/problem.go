@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/shared/session"
@@ -121,8 +122,30 @@ func problemOf(err error) problem {
 	return problem{status: http.StatusInternalServerError, code: CodeInternal, message: "Something went wrong; the request id finds it in the log"}
 }
 
-func invalid(fields session.FieldErrors) problem {
-	return problem{status: http.StatusBadRequest, code: CodeInvalidRequest, message: fields.Error(), fields: fields}
+// Bounds of what an error body repeats of a request. One of 1 MiB can hold half
+// a million mistakes, and one name can be as long as the request.
+const (
+	maxMistakes  = 10
+	maxFieldText = 200 // bytes of a field's path
+)
+
+func invalid(all session.FieldErrors) problem {
+	shown := make(session.FieldErrors, 0, maxMistakes)
+	for _, mistake := range all[:min(len(all), maxMistakes)] {
+		shown = append(shown, &session.FieldError{Field: cut(mistake.Field), Problem: mistake.Problem})
+	}
+	message := shown.Error()
+	if more := len(all) - len(shown); more > 0 {
+		message += fmt.Sprintf("; and %d more", more)
+	}
+	return problem{status: http.StatusBadRequest, code: CodeInvalidRequest, message: message, fields: shown}
+}
+
+func cut(text string) string {
+	if len(text) <= maxFieldText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxFieldText], "") + "..."
 }
 
 // sentence gives an error's text a capital letter.
