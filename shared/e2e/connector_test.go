@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a connector binary that runs.
+type process struct {
+	testing.TB
+	cmd    *exec.Cmd
+	log    *logBuffer
+	exited chan struct{}
+	once   sync.Once
+}
+
+// logBuffer keeps what a child writes and lets a test wait for a line.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+	more chan struct{}
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.more)
+	b.more = make(chan struct{})
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) read() (text string, more <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String(), b.more
+}
+
+// connector starts a connector with scaled times and waits until it is
+// registered. env lines are "NAME=value".
+func (s *system) connector(env ...string) *process {
+	s.Helper()
+	before := s.liveConnectors()
+	p := &process{TB: s.TB, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
+	p.cmd = exec.Command(connectorBinary)
+	p.cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0", "SLOTS=600", "LOG_LEVEL=DEBUG",
+		"WHATSAPP_DIAL_ADDR=" + s.sim.DialAddr(), "WHATSAPP_TLS_CA=" + s.ca, "WHATSAPP_NOISE_ROOT_KEY=" + s.sim.RootKeyHex(),
+		"CONNECTS_PER_SECOND=1000", "LEASE_TTL=3s", "GORACE=halt_on_error=0 exitcode=0",
+	}, env...)
+	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		s.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	s.Cleanup(func() {
+		p.end()
+		p.checkLog(s.allSecrets())
+		if s.Failed() {
+			text, _ := p.log.read()
+			s.Logf("connector log:\n%s", tail(text, 8000))
+		}
+	})
+	s.eventually("the registration of the connector", func() bool {
+		select {
+		case <-p.exited:
+			s.Fatal("the connector ended at once")
+		default:
+		}
+		return s.liveConnectors() > before
+	})
+	return p
+}
+
+func (s *system) liveConnectors() int {
+	return s.rows(`SELECT count(*) FROM connector WHERE lease_until > now() AND NOT draining`)
+}
+
+func tail(text string, n int) string {
+	if len(text) > n {
+		return "..." + text[len(text)-n:]
+	}
+	return text
+}
+
+// waitFor returns when the log holds a text.
+func (p *process) waitFor(text string) {
+	p.Helper()
+	deadline := time.After(patience)
+	for {
+		written, more := p.log.read()
+		if strings.Contains(written, text) {
+			return
+		}
+		select {
+		case <-more:
+		case <-p.exited:
+			written, _ = p.log.read()
+			if !strings.Contains(written, text) {
+				p.Fatalf("the connector ended before it said %q:\n%s", text, written)
+			}
+			return
+		case <-deadline:
+			p.Fatalf("the connector never said %q:\n%s", text, written)
+		}
+	}
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	p.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.Fatal(err)
+	}
+}
+
+// end tells the connector to leave and returns its exit code.
+func (p *process) end() int {
+	p.Helper()
+	p.once.Do(func() {
+		p.signal(syscall.SIGCONT) // where a test froze it
+		p.signal(syscall.SIGTERM)
+		select {
+		case <-p.exited:
+		case <-time.After(patience):
+			p.signal(syscall.SIGKILL)
+			<-p.exited
+			text, _ := p.log.read()
+			p.Errorf("the connector did not end within %v of SIGTERM:\n%s", patience, tail(text, 4000))
+		}
+	})
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// kill ends the connector without a chance to say goodbye.
+func (p *process) kill() {
+	p.Helper()
+	p.once.Do(func() {
+		p.signal(syscall.SIGKILL)
+		<-p.exited
+	})
+}
+
+// checkLog looks for what must never be in a log: races of ours, illegal
+// transitions, panics, secrets. whatsmeow has known races of its own.
+func (p *process) checkLog(secrets []string) {
+	p.Helper()
+	text, _ := p.log.read()
+	for _, report := range strings.Split(text, "WARNING: DATA RACE")[1:] {
+		report, _, _ = strings.Cut(report, "==================")
+		if strings.Contains(topFrames(report), "github.com/wafleet/wafleet/") {
+			p.Errorf("data race in the connector:\n%s", report)
+		}
+	}
+	for _, bad := range []string{"illegal transition", "panic"} {
+		if strings.Contains(text, bad) {
+			p.Errorf("the log says %q:\n%s", bad, tail(text, 4000))
+		}
+	}
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) {
+			p.Errorf("the log holds a secret: %.20s...", secret)
+		}
+	}
+}
+
+// topFrames returns the frames in which the two accesses of a race report were
+// made.
+func topFrames(report string) string {
+	var frames []string
+	lines := strings.Split(report, "\n")
+	for i, line := range lines {
+		if strings.Contains(line, " by goroutine ") || strings.Contains(line, " by main goroutine") {
+			if i+1 < len(lines) {
+				frames = append(frames, lines[i+1])
+			}
+		}
+	}
+	return strings.Join(frames, "\n")
+}
