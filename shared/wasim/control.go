@@ -101,6 +101,9 @@ var controlRoutes = []route{
 	}),
 	post("/fail-login", `{jid?, reason, count, code?, expire? (s), message?}: logins fail; reason 0 ends it, count -1 has no end`, serveFailLogin),
 	post("/refuse", `{mode: close|hang|http|off, count?}: refuses new connections`, func(s *Server, _ context.Context, b request) (any, error) {
+		if b.Mode == "" {
+			return nil, badRequest("mode is missing; use close, hang, http or off")
+		}
 		return done(s.Refuse(RefuseMode(b.Mode), b.Count))
 	}),
 	post("/min-version", `{version}: older clients fail with 405; "" ends it`, func(s *Server, _ context.Context, b request) (any, error) {
@@ -165,6 +168,7 @@ func serveEvents(s *Server, r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(wait, maxEventWait))
 	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
 	if wait > 0 {
 		// Either an event is there, or the time is up; both end in the list.
 		_, _ = s.WaitEventSince(ctx, since, func(Event) bool { return true })
@@ -200,8 +204,7 @@ func statusOf(err error) int {
 	return http.StatusBadRequest
 }
 
-// ControlHandler is the control API. It has no authentication: serve it on a loopback address. Closing the server ends
-// its long polls only if the http.Server around it cancels its requests' contexts.
+// ControlHandler is the control API. It has no authentication: serve it on a loopback address.
 func (s *Server) ControlHandler() http.Handler {
 	byPath := make(map[string]route, len(controlRoutes))
 	for _, rt := range controlRoutes {

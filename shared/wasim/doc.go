@@ -33,13 +33,16 @@
 //
 //  1. For OverlapGrace (150 ms) nothing happens. A socket that its client closes of its own accord in that time does not
 //     count: its closing was under way.
-//  2. Then the older socket is sent a websocket ping. Only an answer, or any other frame, that is read within a further
-//     OverlapGrace proves that its owner still ran after the newer login, and counts. The socket of a frozen process
-//     sends nothing and does not count; nor does one that the simulator itself has silenced or is closing.
+//  2. Then the older socket is sent a websocket ping, which a running client's library answers by itself. Only a pong
+//     that is read within a further OverlapGrace proves that the owner still ran after the newer login, and counts. The
+//     socket of a frozen process sends nothing and does not count; nor does one that the simulator itself has silenced
+//     or is closing.
 //  3. Whatever the verdict, the older socket then gets stream:error conflict replaced and is closed after FinalDelay.
 //
 // The count of a login is 1 plus the older sockets so proven; the maximum is kept for ever. The simulated second owner
-// of ConnectAs is no socket and never counts.
+// of ConnectAs is no socket and never counts. So the count has no false alarms; on a machine so busy that a live owner
+// takes longer than OverlapGrace to answer, it may miss an overlap. Stats.LateFrames counts the stanzas that an older
+// socket still sent after it had been told.
 //
 // # What it leaves out
 //

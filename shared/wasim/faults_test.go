@@ -31,7 +31,7 @@ func TestDropModes(t *testing.T) {
 				t.Fatalf("%+v", e)
 			}
 			c.connect()
-			await[*events.Connected](c)
+			c.online()
 			if st := s.Stats(); st.MaxSocketsPerDevice != 1 {
 				t.Fatalf("%+v", st)
 			}
@@ -91,7 +91,7 @@ func TestRefuse(t *testing.T) {
 		}
 	}
 	c.connect()
-	await[*events.Connected](c)
+	c.online()
 }
 
 func TestRefuseByHanging(t *testing.T) {
@@ -112,7 +112,7 @@ func TestRefuseByHanging(t *testing.T) {
 	}
 	c.SetWebsocketHTTPClient(&http.Client{Transport: transport(s)})
 	c.connect()
-	await[*events.Connected](c)
+	c.online()
 }
 
 func TestLatency(t *testing.T) {
@@ -126,7 +126,7 @@ func TestLatency(t *testing.T) {
 	if took := time.Since(began); took < 150*time.Millisecond {
 		t.Fatalf("handshake took %v", took)
 	}
-	await[*events.Connected](c)
+	c.online()
 	// success and the answer to at least the first and the last request
 	if took := time.Since(began); took < 300*time.Millisecond {
 		t.Fatalf("login took %v", took)
@@ -183,7 +183,7 @@ func TestStateFile(t *testing.T) {
 		t.Fatal("another address, key or CA")
 	}
 	c.connect() // its transport was made for the first
-	await[*events.Connected](c)
+	c.online()
 	if d := second.Devices(); len(d) != 1 || d[0].JID != jid || d[0].PreKeys < 5 {
 		t.Fatalf("%+v", d)
 	}

@@ -80,6 +80,8 @@ func transport(s *wasim.Server) *http.Transport {
 type client struct {
 	*whatsmeow.Client
 	tb     testing.TB
+	swept  <-chan struct{} // of its store
+	sweep  sync.Once
 	events chan any
 	once   sync.Once
 }
@@ -91,7 +93,7 @@ func newClient(tb testing.TB, s *wasim.Server, dev *store.Device) *client {
 	if os.Getenv("WASIM_TEST_LOG") != "" {
 		log = waLog.Stdout("client", os.Getenv("WASIM_TEST_LOG"), false)
 	}
-	c := &client{Client: whatsmeow.NewClient(dev, log), tb: tb, events: make(chan any, 4096)}
+	c := &client{Client: whatsmeow.NewClient(dev, log), tb: tb, swept: dev.PrivacyTokens.(*memStore).swept, events: make(chan any, 4096)}
 	tr := transport(s)
 	h := &http.Client{Transport: tr}
 	c.SetWebsocketHTTPClient(h)
@@ -128,6 +130,20 @@ func await[T any](c *client) T {
 	}
 }
 
+// online waits for Connected, and for what whatsmeow does with the store in the background at its first login: a test
+// that goes on to delete the device would race with it.
+func (c *client) online() {
+	c.tb.Helper()
+	await[*events.Connected](c)
+	c.sweep.Do(func() {
+		select {
+		case <-c.swept:
+		case <-time.After(patience):
+			c.tb.Error("whatsmeow did not sweep its privacy tokens")
+		}
+	})
+}
+
 func (c *client) connect() {
 	c.tb.Helper()
 	if err := c.Connect(); err != nil {
@@ -146,7 +162,7 @@ func pair(tb testing.TB, s *wasim.Server, number string) (*client, string) {
 		tb.Fatal(err)
 	}
 	await[*events.PairSuccess](c)
-	await[*events.Connected](c)
+	c.online()
 	return c, jid
 }
 

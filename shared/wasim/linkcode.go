@@ -120,6 +120,8 @@ func (s *Server) awaitHello(ctx context.Context, number string) (*conn, *linkHel
 		case <-changed:
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
+		case <-s.ctx.Done():
+			return nil, nil, ErrClosed
 		}
 	}
 }

@@ -20,7 +20,7 @@ func TestCleanReconnectsAreOneSocket(t *testing.T) {
 	for range 5 {
 		c.Disconnect()
 		c.connect()
-		await[*events.Connected](c)
+		c.online()
 	}
 	c.close()
 	st := s.Stats()
@@ -39,7 +39,7 @@ func TestSecondOwnerIsAnOverlapAndReplacesTheFirst(t *testing.T) {
 	seq := s.LastSeq()
 	second := newClient(t, s, copyOf(first.Store))
 	second.connect()
-	await[*events.Connected](second)
+	second.online()
 	await[*events.StreamReplaced](first)
 	if e := expect(t, s, seq, wasim.EventOverlap); e.JID != jid || e.Detail != "2" {
 		t.Fatalf("%+v", e)
@@ -64,12 +64,12 @@ func TestFrozenOwnerIsNoOverlap(t *testing.T) {
 	frozen := newClient(t, s, copyOf(dev))
 	frozen.useFreezer(freezer)
 	frozen.connect()
-	await[*events.Connected](frozen)
+	frozen.online()
 	freezer.freeze()
 	seq := s.LastSeq()
 	next := newClient(t, s, dev)
 	next.connect()
-	await[*events.Connected](next)
+	next.online()
 	expect(t, s, seq, wasim.EventReplaced)
 	if st := s.Stats(); st.MaxSocketsPerDevice != 1 || st.Overlaps != 0 {
 		t.Fatalf("%+v", st)
@@ -197,7 +197,7 @@ func TestFailLoginCounts(t *testing.T) {
 		await[*events.Disconnected](c)
 	}
 	c.connect()
-	await[*events.Connected](c)
+	c.online()
 	if st := s.Stats(); st.Failures != 2 || st.Logins != 2 {
 		t.Fatalf("%+v", st)
 	}
@@ -228,7 +228,7 @@ func TestMinVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.connect()
-	await[*events.Connected](c)
+	c.online()
 	if err := s.SetMinVersion("two"); err == nil {
 		t.Fatal("accepted")
 	}

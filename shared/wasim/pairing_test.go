@@ -32,7 +32,7 @@ func TestScanPairsAndLogsIn(t *testing.T) {
 	if got := await[*events.PairSuccess](c); got.ID.String() != jid || got.LID.Device != 1 || got.LID.Server != "lid" {
 		t.Fatalf("%+v", got)
 	}
-	await[*events.Connected](c)
+	c.online()
 	st := s.Stats()
 	if st.Registrations != 1 || st.Logins != 1 || st.Paired != 1 || st.Authed != 1 || st.MaxSocketsPerDevice != 1 || st.Handshakes != 2 {
 		t.Fatalf("%+v", st)
@@ -62,7 +62,7 @@ func TestLinkCodePairs(t *testing.T) {
 	if got := await[*events.PairSuccess](c); got.ID.String() != jid {
 		t.Fatalf("%+v", got)
 	}
-	await[*events.Connected](c)
+	c.online()
 }
 
 func TestWrongLinkCodeLeavesTheClientUsable(t *testing.T) {
@@ -85,7 +85,7 @@ func TestWrongLinkCodeLeavesTheClientUsable(t *testing.T) {
 	if _, err := s.LinkCode("5511988887777", code); err != nil {
 		t.Fatal(err)
 	}
-	await[*events.Connected](c)
+	c.online()
 }
 
 func TestLinkCodeWithoutClient(t *testing.T) {

@@ -100,7 +100,8 @@ func (s *Server) Start() error {
 	if s.StateFile != "" {
 		s.work.Go(func() { s.saver.run(s.ctx) })
 		if err := s.persist(s.ctx); err != nil {
-			return errors.Join(err, s.Close())
+			_ = s.Close() // would only fail to write again
+			return err
 		}
 	}
 	s.Logger.Info("wasim listens", "addr", s.DialAddr())
