@@ -22,7 +22,7 @@ const (
 // error is a [*FieldError] or [FieldErrors].
 func DecodeStart(body []byte, d Defaults) (*Config, error) {
 	var errs FieldErrors
-	root, err := decodeObject(body, &errs)
+	root, err := decodeObject(body, "", &errs)
 	if err != nil {
 		return nil, err
 	}
@@ -42,11 +42,10 @@ func DecodeStart(body []byte, d Defaults) (*Config, error) {
 // [FieldErrors].
 func DecodeConfig(data []byte, d Defaults) (Config, error) {
 	var errs FieldErrors
-	fields, err := decodeObject(data, &errs)
+	fields, err := decodeObject(data, "config", &errs)
 	if err != nil {
 		return Config{}, err
 	}
-	fields.path = "config"
 	config := decodeConfig(fields, d)
 	return config, errs.orNil()
 }
@@ -55,7 +54,7 @@ func DecodeConfig(data []byte, d Defaults) (Config, error) {
 // {"phoneNumber"}, and the method, empty where none is given.
 func DecodePhone(body []byte) (phone Phone, method string, err error) {
 	var errs FieldErrors
-	root, err := decodeObject(body, &errs)
+	root, err := decodeObject(body, "", &errs)
 	if err != nil {
 		return "", "", err
 	}
@@ -160,7 +159,7 @@ func decodeWebhook(o object) Webhook {
 
 func isHTTPURL(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(s) <= maxURL
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && len(s) <= maxURL
 }
 
 func decodeRetries(o object) *WebhookRetry {
@@ -262,7 +261,7 @@ func decodeProxy(o object) *Proxy {
 
 func checkProxyServer(o object, key, server string) {
 	u, err := url.Parse(server)
-	if err != nil || u.Host == "" || u.User != nil || len(server) > maxURL || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(server) > maxURL || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) {
 		o.fail(key, "must be a URL with the scheme http, https or socks5, such as socks5://host:1080")
 	}
 }

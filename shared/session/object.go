@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,9 +21,10 @@ type object struct {
 	errs   *FieldErrors
 }
 
-// decodeObject parses a single JSON object. An empty body is an empty object.
-func decodeObject(data []byte, errs *FieldErrors) (object, error) {
-	o := object{fields: map[string]any{}, taken: map[string]bool{}, errs: errs}
+// decodeObject parses a single JSON object, called path in errors. An empty body
+// is an empty object.
+func decodeObject(data []byte, path string, errs *FieldErrors) (object, error) {
+	o := object{path: path, fields: map[string]any{}, taken: map[string]bool{}, errs: errs}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return o, nil
 	}
@@ -41,11 +44,32 @@ func decodeObject(data []byte, errs *FieldErrors) (object, error) {
 	if !ok {
 		return o, &FieldError{Field: "body", Problem: "must be a JSON object, not " + kindOf(value)}
 	}
-	if where, found := findNUL("", fields); found {
+	if where, found := findNUL(path, fields); found {
 		return o, &FieldError{Field: where, Problem: "must not contain a NUL character"}
 	}
 	o.fields = fields
 	return o, nil
+}
+
+// maxNesting is far above any real config.
+const maxNesting = 32
+
+func deeper(value any, levels int) bool {
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			if levels == 0 || deeper(item, levels-1) {
+				return true
+			}
+		}
+	case map[string]any:
+		for _, item := range v {
+			if levels == 0 || deeper(item, levels-1) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // findNUL returns the path of the first string with a NUL in it: no text column
@@ -61,7 +85,8 @@ func findNUL(where string, value any) (string, bool) {
 			}
 		}
 	case map[string]any:
-		for key, item := range v {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			item := v[key]
 			if strings.ContainsRune(key, 0) {
 				return join(where, "(a field name)"), true
 			}
@@ -97,7 +122,13 @@ func kindOf(value any) string {
 	}
 }
 
+// maxMistakes bounds how many are collected: more help nobody.
+const maxMistakes = 20
+
 func (o object) fail(key, format string, args ...any) {
+	if len(*o.errs) >= maxMistakes {
+		return
+	}
 	*o.errs = append(*o.errs, &FieldError{Field: join(o.path, key), Problem: fmt.Sprintf(format, args...)})
 }
 

@@ -1,6 +1,9 @@
 package session
 
-import "strings"
+import (
+	"log/slog"
+	"strings"
+)
 
 // Phone is a number in international form, digits only. It prints masked, so
 // that it cannot slip into a log.
@@ -34,3 +37,6 @@ func (p Phone) String() string {
 
 // GoString masks the number for %#v as well.
 func (p Phone) GoString() string { return p.String() }
+
+// LogValue masks the number in structured logs, whose JSON knows no Stringer.
+func (p Phone) LogValue() slog.Value { return slog.StringValue(p.String()) }

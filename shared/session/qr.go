@@ -20,8 +20,8 @@ type QRCodes struct {
 	Next      time.Duration // how long each further one lives
 }
 
-// Current returns the code to show at now and when it goes out of date. It
-// returns false before the first and after the last.
+// Current returns the code to show at now and when it goes out of date; before
+// StartedAt that is the first one. It returns false after the last.
 func (q QRCodes) Current(now time.Time) (code string, expiresAt time.Time, ok bool) {
 	expiresAt = q.StartedAt
 	for i, code := range q.Codes {
