@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSIO
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e bench lint build invoke clean bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim bin/pgtest bin/lambdarun
+.PHONY: help run scan test e2e bench lint build invoke clean bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
@@ -43,9 +43,9 @@ lint: ## Check form, vet, staticcheck, go.mod and the import rules
 
 build: bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim ## Build every program into bin/
 
-invoke: bin/lambdarun ## Run the Lambda binary on an event file by hand (EVENT=functions/api/events/start.json)
-	$(if $(EVENT),,$(error give an event: make invoke EVENT=file.json))
-	@exec bin/lambdarun '$(EVENT)'
+invoke: bin/lambdarun bin/bootstrap bin/wafleet-local ## Run the Lambda binary on an event by hand (EVENT=functions/api/events/get.json)
+	$(if $(EVENT),,$(error give an event: make invoke EVENT=functions/api/events/get.json))
+	@API_KEY="$${API_KEY:-wafleet-example-key}" exec bin/wafleet-local with-database --data $(DATA) bin/lambdarun -bootstrap bin/bootstrap $(EVENT)
 
 clean: ## Remove what was built; the data of make run stays in .data
 	rm -rf bin bootstrap
@@ -61,6 +61,8 @@ bin/migrate:
 	@$(GOBUILD) -o $@ ./functions/migrate
 bin/wasim:
 	@$(GOBUILD) -o $@ ./shared/wasim/cmd/wasim
+bin/bootstrap:
+	@$(GOBUILD) -tags lambda.norpc -o $@ ./functions/api
 bin/pgtest:
 	@$(GOBUILD) -o $@ ./shared/pgtest/cmd/pgtest
 bin/lambdarun:

@@ -1,8 +1,10 @@
 // Command wafleet-local runs the whole system on one machine, in the
-// foreground, without set-up. It is what `make run` and `make scan` call.
+// foreground, without set-up. It is what `make run`, `make scan` and `make
+// invoke` call.
 //
 //	wafleet-local [run]                    until Ctrl-C
 //	wafleet-local scan SESSION [NUMBER]    lets the simulated phone scan a session's QR code
+//	wafleet-local with-database PROGRAM    runs another program on the system's database
 //
 // # What runs where
 //
@@ -39,7 +41,7 @@
 //
 //	.data/lock            held while a run lives
 //	.data/apikey          the key made by the first run, mode 0600
-//	.data/run.json        ports and key of this run, for scan, mode 0600; removed at the end
+//	.data/run.json        ports, key and database of this run, mode 0600; removed at the end
 //	.data/run/            per connector, who it is: see tenure
 //	.data/real-whatsapp   a mark, see guard.go
 //	.data/postgres*       see package pgserver

@@ -23,6 +23,8 @@ type commands struct {
 
 	Run  runCommand  `cmd:"" default:"withargs" help:"Run the whole system until Ctrl-C. Everything is set by environment variables, see the README."`
 	Scan scanCommand `cmd:"" help:"Let the simulated phone scan the QR code of a session."`
+
+	WithDatabase withDatabaseCommand `cmd:"" help:"Run another program on the system's database."`
 }
 
 func main() {

@@ -83,7 +83,7 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 
 	api := serveHTTP(open.api, apiHandler(set, db, parts["api"]), telemetry.New(parts["api"], slog.LevelInfo))
 	defer api.stop(hurry)
-	if err := announce(set, data, key, to); err != nil {
+	if err := announce(set, data, key, db.url, to); err != nil {
 		return err
 	}
 	defer os.Remove(runFilePath(data.path))
@@ -148,9 +148,9 @@ func apiHandler(set settings, db *database, log *logs.Log) *httpapi.Handler {
 	return httpapi.New(cases, httpapi.Config{Log: telemetry.New(log, level), Version: versionOf()})
 }
 
-// announce tells scan how to reach this run.
-func announce(set settings, data *dataDir, key string, to endpoint) error {
-	r := runFile{Port: set.Port, APIKey: key}
+// announce tells the other commands how to reach this run.
+func announce(set settings, data *dataDir, key, databaseURL string, to endpoint) error {
+	r := runFile{Port: set.Port, APIKey: key, DatabaseURL: databaseURL}
 	if to.choice == chooseSimulator {
 		r.ControlPort = set.ControlPort
 	}

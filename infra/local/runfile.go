@@ -6,11 +6,12 @@ import (
 	"path/filepath"
 )
 
-// runFile is what scan needs of a run: how to reach it.
+// runFile is how the other commands reach a run.
 type runFile struct {
 	Port        uint16 `json:"port"`
 	ControlPort uint16 `json:"simControlPort"` // 0: no simulator
 	APIKey      string `json:"apiKey"`
+	DatabaseURL string `json:"databaseUrl"`
 }
 
 func runFilePath(data string) string { return filepath.Join(data, "run.json") }
