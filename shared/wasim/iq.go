@@ -40,13 +40,17 @@ func (c *conn) acknowledged(n *waBinary.Node) {
 	id := attrString(*n, "id")
 	c.srv.mu.Lock()
 	d := c.dev
-	shared := d != nil && d.acked(id) && d.sharing == id
+	taken := d != nil && d.acked(id)
+	shared := taken && d.sharing == id
 	if shared {
 		d.shared = true
 	}
 	c.srv.mu.Unlock()
 	if shared {
 		c.srv.saver.later()
+	}
+	if taken {
+		c.srv.record(Event{Kind: EventTaken, Conn: c.id, JID: d.jid().String(), Detail: id}, nil)
 	}
 }
 

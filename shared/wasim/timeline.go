@@ -27,6 +27,7 @@ const (
 	EventStreamError  Kind = "stream-error"  // forced by StreamError; Detail is the code
 	EventFault        Kind = "fault"         // a knob was turned; Detail says which
 	EventPushName     Kind = "push-name"     // the client fetched the collection that holds its push name
+	EventTaken        Kind = "taken"         // the client acknowledged a queued stanza; Detail is its id
 	EventReceipt      Kind = "receipt"       // the client acknowledged a message; Detail is the receipt's type
 	EventClosed       Kind = "closed"        // a connection ended; Detail says why
 )
