@@ -164,9 +164,13 @@ func (c Config) Echo() Config {
 	return c
 }
 
+// withoutUserinfo shows nothing of what it cannot take apart.
 func withoutUserinfo(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || u.User == nil {
+	if err != nil {
+		return ""
+	}
+	if u.User == nil {
 		return raw
 	}
 	u.User = nil
