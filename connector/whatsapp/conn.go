@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.mau.fi/whatsmeow"
@@ -15,16 +16,18 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 )
 
-// politeClose is how long a closing handshake may take before the socket is
-// simply closed.
-const politeClose = time.Second
+// settle bounds the wait for a reader to hand over what it has read.
+const settle = time.Second
 
 // Conn is one connection of a device to WhatsApp: one client, one socket.
 type Conn struct {
-	device  *Device
-	client  *whatsmeow.Client
-	sockets *sockets
-	cancel  context.CancelCauseFunc
+	device   *Device
+	client   *whatsmeow.Client
+	sockets  *sockets
+	order    *order
+	cancel   context.CancelCauseFunc
+	unfollow func() bool // stops following the caller's context
+	ended    sync.Once
 }
 
 var errClosed = errors.New("the connection was closed")
@@ -41,22 +44,24 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 	if err != nil {
 		return nil, err
 	}
-	fence(device, d.term.Held)
-	c := &Conn{device: d, sockets: newSockets(d.term.Held)}
-	ctx, c.cancel = context.WithCancelCause(ctx)
-	ctx = c.sockets.in(ctx)
-	c.client = d.newClient(ctx, device, sink)
+	c := &Conn{device: d, sockets: newSockets(d.term.Held), order: newOrder()}
+	fence(device, d.term.Held, c.order)
+	// whatsmeow's own context ends a moment after the caller's: see end.
+	var own context.Context
+	own, c.cancel = context.WithCancelCause(c.sockets.in(context.WithoutCancel(ctx)))
+	c.client = c.newClient(own, device, sink)
+	c.unfollow = context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
 	name := device.PushName // from here on it belongs to whatsmeow's goroutines
 
 	done := make(chan error, 1)
-	d.devices.leftovers.Go(func() { done <- c.client.ConnectContext(ctx) })
+	d.devices.leftovers.Go(func() { done <- c.client.ConnectContext(own) })
 	select {
 	case err = <-done:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		c.kill()
+		c.Close()
 		return nil, err
 	}
 	if name != "" {
@@ -84,7 +89,8 @@ func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	return device, nil
 }
 
-func (d *Device) newClient(ctx context.Context, device *store.Device, sink func(event.Event)) *whatsmeow.Client {
+func (c *Conn) newClient(ctx context.Context, device *store.Device, sink func(event.Event)) *whatsmeow.Client {
+	d := c.device
 	client := whatsmeow.NewClient(device, logger{log: d.term.Log})
 	client.EnableAutoReconnect = false
 	client.DisableLoginAutoReconnect = true
@@ -96,9 +102,15 @@ func (d *Device) newClient(ctx context.Context, device *store.Device, sink func(
 	client.SetPreLoginHTTPClient(d.client)
 	client.SetMediaHTTPClient(d.client)
 	client.AddEventHandler(func(raw any) {
-		if e := translate(raw); e != nil && ctx.Err() == nil {
+		e := translate(raw)
+		if e == nil {
+			return
+		}
+		c.order.before(ctx, raw)
+		if ctx.Err() == nil {
 			sink(e)
 		}
+		c.order.after(raw)
 	})
 	return client
 }
@@ -111,30 +123,28 @@ func (c *Conn) PairPhone(ctx context.Context, phone session.Phone) (string, erro
 
 // Probe sends one keepalive and reports whether it was answered in time.
 func (c *Conn) Probe(ctx context.Context) bool {
+	//lint:ignore SA1019 whatsmeow offers no other way to send a keepalive out of turn
 	answered, _ := c.client.DangerousInternals().SendKeepAlive(ctx)
 	return answered
 }
 
-// Close ends the connection and returns when the socket is closed, politely
-// where the far side plays along, within a second in any case.
+// Close ends the connection and returns when the socket is closed, within a
+// second in any case. Nothing is said to the far side: whatsmeow's own
+// Disconnect waits for its answer, and leaves its reader behind for ever where a
+// frame comes in meanwhile.
 func (c *Conn) Close() {
-	if c.device.term.Held() == nil {
-		polite := make(chan struct{})
-		c.device.devices.leftovers.Go(func() {
-			defer close(polite)
-			c.client.Disconnect()
-		})
-		timer := time.NewTimer(politeClose)
-		defer timer.Stop()
-		select {
-		case <-polite:
-		case <-timer.C:
-		}
-	}
-	c.kill()
+	c.unfollow()
+	c.end(errClosed)
 }
 
-func (c *Conn) kill() {
-	c.cancel(errClosed)
-	c.sockets.close()
+// end stops the reader between two frames, then whatsmeow, then the socket. The
+// order matters: a reader that holds a frame when whatsmeow's context ends finds
+// nobody to take it, and a socket closed before that is logged as an error.
+func (c *Conn) end(cause error) {
+	c.ended.Do(func() {
+		c.sockets.drain(settle)
+		c.client.DangerousInternals().ExpectDisconnect() // frees requests that wait for another connection
+		c.cancel(cause)
+		c.sockets.close()
+	})
 }

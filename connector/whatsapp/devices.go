@@ -141,10 +141,18 @@ func (d *Device) filePath() (string, error) {
 	}
 	relative = filepath.FromSlash(relative)
 	own := filepath.Join(string(d.term.Tenant), string(d.term.ID))
-	if err := os.MkdirAll(filepath.Join(d.devices.config.DataDir, own), 0o700); err != nil {
+	if err := os.MkdirAll(d.devices.config.DataDir, 0o700); err != nil {
+		return "", fmt.Errorf("make DATA_DIR: %w", err)
+	}
+	data, err := os.OpenRoot(d.devices.config.DataDir)
+	if err != nil {
+		return "", fmt.Errorf("open DATA_DIR: %w", err)
+	}
+	defer data.Close()
+	if err := data.MkdirAll(own, 0o700); err != nil {
 		return "", fmt.Errorf("make the session's directory: %w", err)
 	}
-	root, err := os.OpenRoot(filepath.Join(d.devices.config.DataDir, own))
+	root, err := data.OpenRoot(own)
 	if err != nil {
 		return "", fmt.Errorf("open the session's directory: %w", err)
 	}
@@ -159,7 +167,7 @@ func (d *Device) filePath() (string, error) {
 		return "", fmt.Errorf("open the file of config.store.address: %w", err)
 	}
 	defer file.Close()
-	return filepath.Join(root.Name(), relative), nil
+	return filepath.Join(d.devices.config.DataDir, own, relative), nil
 }
 
 // Close gives the store back. Connections must be closed before.

@@ -12,12 +12,12 @@ import (
 // fence puts a term in front of everything that a device writes to. Reads pass:
 // they move nothing. A device must be fenced before a client sees it; a new
 // device is fenced again when it is first saved, because its stores are made
-// only then.
-func fence(device *store.Device, held Fence) {
+// only then. order is told of that, and of a deletion.
+func fence(device *store.Device, held Fence, order *order) {
 	if inner, ok := device.Container.(fencedContainer); ok {
 		device.Container = inner.DeviceContainer // whatsmeow made the stores, not us
 	}
-	device.Container = fencedContainer{device.Container, held}
+	device.Container = fencedContainer{device.Container, held, order}
 	if inner, ok := device.Identities.(store.AllSessionSpecificStores); ok {
 		device.SetAllStores(fencedStore{inner, held})
 	}
@@ -29,7 +29,8 @@ func fence(device *store.Device, held Fence) {
 // fencedContainer saves and deletes a device only while the term goes on.
 type fencedContainer struct {
 	store.DeviceContainer
-	held Fence
+	held  Fence
+	order *order
 }
 
 func (f fencedContainer) PutDevice(ctx context.Context, device *store.Device) error {
@@ -37,14 +38,18 @@ func (f fencedContainer) PutDevice(ctx context.Context, device *store.Device) er
 		return err
 	}
 	fresh := !device.Initialized
+	if fresh {
+		f.order.saved.set()
+	}
 	err := f.DeviceContainer.PutDevice(ctx, device)
 	if fresh && device.Initialized {
-		fence(device, f.held)
+		fence(device, f.held, f.order)
 	}
 	return err
 }
 
 func (f fencedContainer) DeleteDevice(ctx context.Context, device *store.Device) error {
+	defer f.order.forgotten.set()
 	if err := f.held(); err != nil {
 		return err
 	}
@@ -274,11 +279,17 @@ func (f fencedStore) PutBufferedEvent(ctx context.Context, ciphertextHash [32]by
 	return f.AllSessionSpecificStores.PutBufferedEvent(ctx, ciphertextHash, plaintext, serverTimestamp)
 }
 
+// DoDecryptionTxn asks again before the commit: a process may be frozen inside.
 func (f fencedStore) DoDecryptionTxn(ctx context.Context, fn func(context.Context) error) error {
 	if err := f.held(); err != nil {
 		return err
 	}
-	return f.AllSessionSpecificStores.DoDecryptionTxn(ctx, fn)
+	return f.AllSessionSpecificStores.DoDecryptionTxn(ctx, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return f.held()
+	})
 }
 
 func (f fencedStore) ClearBufferedEventPlaintext(ctx context.Context, ciphertextHash [32]byte) error {

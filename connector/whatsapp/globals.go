@@ -1,7 +1,9 @@
 package whatsapp
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -37,6 +39,10 @@ var globals sync.Once
 // SetGlobals must be called before the first connection; further calls are an
 // error and change nothing.
 func SetGlobals(g Globals) error {
+	// whatsmeow draws a number of milliseconds between the two, and panics where there is none.
+	if low, high := cmp.Or(g.KeepAliveMin, whatsmeow.KeepAliveIntervalMin), cmp.Or(g.KeepAliveMax, whatsmeow.KeepAliveIntervalMax); low.Milliseconds() >= high.Milliseconds() {
+		return fmt.Errorf("the pause between keepalives must have a range: %v to %v has none", low, high)
+	}
 	err := errors.New("whatsmeow's globals are set already")
 	globals.Do(func() {
 		err = nil

@@ -2,8 +2,11 @@ package whatsapp
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Fence says whether a term goes on: nil, or why it has ended. It is asked
@@ -15,49 +18,88 @@ type Fence func() error
 type sockets struct {
 	held Fence
 
-	mu     sync.Mutex
-	open   map[*socket]bool // guarded by mu
-	closed bool             // guarded by mu
+	draining chan struct{} // closed: nothing is handed up any more
+	gone     chan struct{} // closed: every socket is closed
+
+	mu   sync.Mutex
+	open map[*socket]bool // guarded by mu; nil once the sockets are closed
 }
 
 type socketsKey struct{}
 
-func newSockets(held Fence) *sockets { return &sockets{held: held, open: map[*socket]bool{}} }
+func newSockets(held Fence) *sockets {
+	return &sockets{held: held, draining: make(chan struct{}), gone: make(chan struct{}), open: map[*socket]bool{}}
+}
 
 // in returns a context whose dials belong to these sockets.
 func (s *sockets) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, socketsKey{}, s)
 }
 
-// adopt wraps a fresh connection, or closes it where the owner is closed.
+// adopt wraps a fresh connection, or closes it where the owner is ending.
 func (s *sockets) adopt(conn net.Conn) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if isClosed(s.draining) {
 		conn.Close()
 		return nil, net.ErrClosed
 	}
-	owned := &socket{Conn: conn, owner: s}
+	owned := &socket{Conn: conn, owner: s, idle: make(chan struct{})}
 	s.open[owned] = true
 	return owned, nil
 }
 
-// close ends every socket now and refuses later ones.
+// drain stops handing up what arrives and waits, at most for limit, until every
+// reader has come back for more, and so has handed over all it had. It is called
+// once, and close must follow: the readers are held until then.
+func (s *sockets) drain(limit time.Duration) {
+	s.mu.Lock()
+	close(s.draining)
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for _, conn := range open {
+		conn.Conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+		select {
+		case <-conn.idle:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// close ends every socket now.
 func (s *sockets) close() {
 	s.mu.Lock()
-	s.closed = true
 	open := s.open
 	s.open = nil
 	s.mu.Unlock()
 	for conn := range open {
 		conn.Conn.Close()
 	}
+	close(s.gone)
 }
 
 // socket refuses to write once the term has ended.
 type socket struct {
 	net.Conn
 	owner *sockets
+
+	idleOnce sync.Once
+	idle     chan struct{} // closed when no reader is left outside of Read
+}
+
+func (c *socket) Read(b []byte) (int, error) {
+	if !isClosed(c.owner.draining) {
+		n, err := c.Conn.Read(b)
+		if err == nil || !isClosed(c.owner.draining) {
+			return n, err
+		}
+	}
+	c.setIdle()
+	<-c.owner.gone
+	return 0, net.ErrClosed
 }
 
 func (c *socket) Write(b []byte) (int, error) {
@@ -72,5 +114,17 @@ func (c *socket) Close() error {
 	c.owner.mu.Lock()
 	delete(c.owner.open, c)
 	c.owner.mu.Unlock()
+	c.setIdle()
 	return c.Conn.Close()
+}
+
+func (c *socket) setIdle() { c.idleOnce.Do(func() { close(c.idle) }) }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -44,8 +44,15 @@ func decodeObject(data []byte, path string, errs *FieldErrors) (object, error) {
 	if !ok {
 		return o, &FieldError{Field: "body", Problem: "must be a JSON object, not " + kindOf(value)}
 	}
-	if where, found := findNUL(path, fields); found {
-		return o, &FieldError{Field: where, Problem: "must not contain a NUL character"}
+	if deeper(fields, maxNesting) {
+		return o, &FieldError{Field: "body", Problem: fmt.Sprintf("must not be nested deeper than %d levels", maxNesting)}
+	}
+	// A raw NUL is no JSON, so only an escaped one can be there; the walk that
+	// names its field is for that rare case.
+	if bytes.Contains(data, []byte(`\u0000`)) {
+		if where, found := findNUL(path, fields); found {
+			return o, &FieldError{Field: where, Problem: "must not contain a NUL character"}
+		}
 	}
 	o.fields = fields
 	return o, nil
