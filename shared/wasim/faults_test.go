@@ -66,7 +66,7 @@ func TestSilence(t *testing.T) {
 
 func TestStreamError(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, briskly)
 	c, jid := pair(t, s, "5511900000102")
 	if n, err := s.StreamError(jid, "599"); err != nil || n != 1 {
 		t.Fatal(n, err)

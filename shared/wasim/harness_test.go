@@ -45,10 +45,11 @@ func TestMain(m *testing.M) {
 }
 
 // start starts a server with the test seed. It shares no app state: whatsmeow fetches that in the background, and races
-// with itself for the fields of the store if the device logs out meanwhile.
+// with itself for the fields of the store if the device logs out meanwhile. And it leaves closing after a last stanza to
+// the client, unless the test asks for briskly: whatsmeow also races with itself if both sides close at once.
 func start(tb testing.TB, set ...func(*wasim.Server)) *wasim.Server {
 	tb.Helper()
-	s := &wasim.Server{Seed: testSeed, FewPreKeys: true, NoAppState: true}
+	s := &wasim.Server{Seed: testSeed, FewPreKeys: true, NoAppState: true, FinalDelay: time.Minute}
 	for _, f := range set {
 		f(s)
 	}
@@ -62,6 +63,9 @@ func start(tb testing.TB, set ...func(*wasim.Server)) *wasim.Server {
 	})
 	return s
 }
+
+// briskly closes after a last stanza as soon as WhatsApp does, for a test that waits for Disconnected.
+func briskly(s *wasim.Server) { s.FinalDelay = 0 }
 
 // transport sends everything to the server.
 func transport(s *wasim.Server) *http.Transport {

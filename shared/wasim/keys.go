@@ -8,8 +8,13 @@ import (
 	"strings"
 
 	"go.mau.fi/libsignal/ecc"
+	"go.mau.fi/libsignal/logger"
 	"go.mau.fi/whatsmeow/util/keys"
 )
+
+// libsignal makes its global logger at the first use and without a lock, which is a data race between two servers, or
+// between a server and a whatsmeow client. Configuring the default one before anything runs avoids that.
+func init() { logger.Configure("all") }
 
 // seed is the secret that every key of the simulator is derived from: the same seed gives the same root key, the same
 // CA key and the same phone identities.

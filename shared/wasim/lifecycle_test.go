@@ -104,8 +104,8 @@ func TestLinkCodeDisplayNameIsChecked(t *testing.T) {
 func TestCloseEndsEverything(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	_, frozen := pair(t, s, "5511900000304")
-	_, muted := pair(t, s, "5511900000305")
+	one, frozen := pair(t, s, "5511900000304")
+	two, muted := pair(t, s, "5511900000305")
 	fresh := newClient(t, s, newMemDevice())
 	fresh.connect()
 	await[*events.QR](fresh)
@@ -143,6 +143,9 @@ func TestCloseEndsEverything(t *testing.T) {
 		if err := <-waiting; err == nil || strings.Contains(err.Error(), "answered") {
 			t.Error(err)
 		}
+	}
+	for _, c := range []*client{one, two, fresh} {
+		await[*events.Disconnected](c)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

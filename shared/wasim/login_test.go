@@ -47,6 +47,7 @@ func TestSecondOwnerIsAnOverlapAndReplacesTheFirst(t *testing.T) {
 	if st := s.Stats(); st.MaxSocketsPerDevice != 2 || st.Overlaps != 1 || st.Replaced != 1 {
 		t.Fatalf("%+v", st)
 	}
+	first.Disconnect()
 	expect(t, s, seq, wasim.EventClosed)
 	if st := s.Stats(); st.Authed != 1 {
 		t.Fatalf("%+v", st)
@@ -142,7 +143,7 @@ func TestUserLogoutRemovesTheDevice(t *testing.T) {
 
 func TestFailedLogins(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s, brisk := start(t), start(t, briskly)
 	for number, test := range map[string]struct {
 		options wasim.FailOptions
 		check   func(*testing.T, *client)
@@ -165,6 +166,10 @@ func TestFailedLogins(t *testing.T) {
 	} {
 		t.Run(number[10:], func(t *testing.T) {
 			t.Parallel()
+			s := s
+			if test.options.Reason == 503 {
+				s = brisk
+			}
 			c, jid := pair(t, s, number)
 			c.Disconnect()
 			if err := s.FailLoginWith(jid, test.options); err != nil {
@@ -186,7 +191,7 @@ func loggedOut(reason events.ConnectFailureReason) func(*testing.T, *client) {
 
 func TestFailLoginCounts(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, briskly)
 	c, jid := pair(t, s, "5511900000008")
 	c.Disconnect()
 	if err := s.FailLogin(jid, 503, 2); err != nil {
