@@ -15,14 +15,15 @@ import (
 type Device interface {
 	// Connect dials and finishes the handshake; the rest is told to sink, from
 	// any goroutine. An empty jid makes an unlinked device. ctx bounds the life
-	// of the connection.
+	// of the connection; where it ends, Connect returns promptly.
 	Connect(ctx context.Context, jid string, sink func(event.Event)) (Conn, error)
 	Close() error
 }
 
 // Conn is one connection to WhatsApp.
 type Conn interface {
-	// PairPhone returns a code, XXXX-XXXX, that links the device.
+	// PairPhone returns a code, XXXX-XXXX, that links the device. Like Probe it
+	// returns promptly when its context ends.
 	PairPhone(ctx context.Context, phone session.Phone) (string, error)
 	// Probe reports whether WhatsApp answers.
 	Probe(ctx context.Context) bool
@@ -76,6 +77,7 @@ type Deps struct {
 // Timing bounds every transitional state.
 type Timing struct {
 	QRFirst, QRNext time.Duration  // how long WhatsApp accepts the first code, and each further one
+	Dial            time.Duration  // from a dial's turn to an open connection
 	Login           time.Duration  // from an open connection to a complete login, or to QR codes
 	Link            time.Duration  // from a linked device to WhatsApp's request to reconnect
 	Grace           time.Duration  // how long a lost connection still shows as WORKING
@@ -92,7 +94,7 @@ type Timing struct {
 func DefaultTiming() Timing {
 	return Timing{
 		QRFirst: session.FirstQRLife, QRNext: session.NextQRLife,
-		Login: 45 * time.Second, Link: 5 * time.Second,
+		Dial: time.Minute, Login: 45 * time.Second, Link: 5 * time.Second,
 		Grace: 10 * time.Second, Probe: 10 * time.Second, Stable: 10 * time.Second,
 		PairPhone: 10 * time.Second, Refresh: 10 * time.Second,
 		Pause:       backoff.Policy{Base: time.Second, Max: time.Minute},

@@ -31,4 +31,10 @@
 //
 // Run returns an [Outcome]. Unless the term was fenced, the caller releases the
 // session with the report in it; a release is never a stop.
+//
+// The loop hears an end at once, whatever hangs. Run returns when what it
+// started has ended: a dial, a probe and a request for a pairing code end with
+// the context of their connection, a [Conn] closes within a second or so, and
+// codes that are being written are given up. Only the record of which device
+// was linked or unlinked is tried for as long as the authority lasts.
 package runner

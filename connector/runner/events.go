@@ -27,8 +27,10 @@ func (r *Runner) onEvent(e event.Event) {
 	case event.Connected:
 		r.onConnected()
 	case event.Named:
-		r.pushName = e.PushName
-		r.show()
+		if name := printable(e.PushName); name != "" {
+			r.pushName = name
+			r.show()
+		}
 	case event.Disconnected:
 		r.onDisconnected()
 	case event.PingMissed:
@@ -52,13 +54,18 @@ func (r *Runner) onEvent(e event.Event) {
 }
 
 func (r *Runner) onConnected() {
-	if r.phase == working {
+	switch {
+	case r.phase == working:
+		return
+	case r.jid == "":
+		r.illegal(working)
+		return
+	case !r.move(working, reason{}):
 		return
 	}
 	r.stopTimer()
 	r.connectedAt = time.Now()
 	r.refusals, r.refreshed = 0, false
-	r.move(working, reason{})
 }
 
 func (r *Runner) onDisconnected() {
@@ -77,8 +84,8 @@ func (r *Runner) onDisconnected() {
 
 // loggedOut ends a term whose device is gone. The next start links again.
 func (r *Runner) loggedOut(detail string) {
-	r.jid = ""
-	r.writes.do("forget the device", func(ctx context.Context) error {
+	r.jid, r.pushName = "", ""
+	r.writes.must("forget the device", func(ctx context.Context) error {
 		return r.deps.Store.SetDeviceIfEpoch(ctx, r.deps.Me, r.term, "")
 	}, nil)
 	r.fail(session.LoggedOut, detail)
@@ -86,7 +93,10 @@ func (r *Runner) loggedOut(detail string) {
 
 // holdingChecked says whether the term was still ours when another program
 // logged in as the device.
-type holdingChecked struct{ ours bool }
+type holdingChecked struct {
+	ours bool
+	err  error
+}
 
 // checkHolding reads the epoch again: another holder of the fleet is no reason
 // to speak, a foreign program is. In neither case may we connect again at once;
@@ -101,11 +111,13 @@ func (r *Runner) checkHolding() {
 	r.writes.do("read the epoch", func(ctx context.Context) (err error) {
 		ours, err = r.deps.Store.StillHeld(ctx, r.deps.Me, r.term)
 		return err
-	}, func(error) message { return holdingChecked{ours} })
+	}, func(err error) message { return holdingChecked{ours, err} })
 }
 
+// onHoldingChecked ends the term either way. Where the database gave no answer,
+// the release finds out whether the term was ours.
 func (r *Runner) onHoldingChecked(c holdingChecked) {
-	if c.ours {
+	if c.ours || (c.err != nil && !errors.Is(c.err, session.ErrNotFound)) {
 		r.fail(session.StreamReplaced, "")
 	} else {
 		r.endFenced(session.ErrFenced)
@@ -139,7 +151,7 @@ func (r *Runner) onOutdated() {
 	r.stopTimer()
 	refused := r.deps.Versions.Current()
 	r.writes.aside(func() {
-		ctx, cancel := context.WithTimeout(r.link.ctx, r.deps.Timing.Refresh)
+		ctx, cancel := context.WithTimeout(r.writes.loop, r.deps.Timing.Refresh)
 		defer cancel()
 		r.post(versionRefreshed{r.deps.Versions.Refresh(ctx, refused)})
 	})

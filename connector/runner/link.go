@@ -10,14 +10,22 @@ import (
 )
 
 // link is the one connection of a runner. Its operations run in the
-// background, strictly one after the other.
+// background, strictly one after the other, so that a dial starts only when
+// whatever the one before made is closed again.
 type link struct {
 	runner  *Runner
 	ctx     context.Context
-	attempt int                // events of other attempts are stale
-	conn    Conn               // nil while there is none
-	cancel  context.CancelFunc // ends the attempt; nil while there is none
-	idle    chan struct{}      // closed when the last operation has ended
+	attempt int           // events of other attempts are stale
+	current *attempt      // nil while there is none
+	conn    Conn          // the current attempt's, once the loop has heard of it
+	idle    chan struct{} // closed when the last operation has ended
+}
+
+// attempt is one try to connect and the connection that it makes.
+type attempt struct {
+	ctx    context.Context // ends when the connection is closed
+	cancel context.CancelFunc
+	conn   Conn // belongs to the operations in the background
 }
 
 // dialed is the result of a connection attempt.
@@ -30,40 +38,46 @@ type dialed struct {
 // dial starts a connection attempt, after whatever is under way.
 func (l *link) dial(jid string) {
 	l.attempt++
-	attempt, r := l.attempt, l.runner
-	ctx, cancel := context.WithCancel(l.ctx)
-	l.cancel = cancel
+	a, number := &attempt{}, l.attempt
+	a.ctx, a.cancel = context.WithCancel(l.ctx)
+	l.current = a
 	l.background(func() {
-		conn, err := l.connect(ctx, attempt, jid)
-		if !r.post(dialed{attempt, conn, err}) && conn != nil {
-			conn.Close()
-		}
+		var err error
+		a.conn, err = l.connect(a, number, jid)
+		l.runner.post(dialed{number, a.conn, err})
 	})
 }
 
-func (l *link) connect(ctx context.Context, attempt int, jid string) (Conn, error) {
+// connect makes a connection. What bounds it is the dial's own deadline, from
+// its turn on: the context that a connection is made with lives as long as it.
+func (l *link) connect(a *attempt, number int, jid string) (Conn, error) {
 	r := l.runner
-	if err := r.deps.Pacer.Wait(ctx); err != nil {
+	if err := r.deps.Pacer.Wait(a.ctx); err != nil {
 		return nil, err
 	}
-	return r.device.Connect(ctx, jid, func(e event.Event) { r.post(fromConn{attempt, e}) })
+	late := time.AfterFunc(r.deps.Timing.Dial, a.cancel)
+	defer late.Stop()
+	return r.device.Connect(a.ctx, jid, func(e event.Event) { r.post(fromConn{number, e}) })
 }
 
 // close ends the connection, or the attempt to make one. Its events are stale
-// from now on.
+// from now on. A dial that finishes all the same is closed before the next.
 func (l *link) close() {
 	l.attempt++
-	conn, cancel := l.conn, l.cancel
-	l.conn, l.cancel = nil, nil
-	switch {
-	case conn != nil:
-		l.background(func() {
-			conn.Close()
-			cancel()
-		})
-	case cancel != nil:
-		cancel()
+	a, heard := l.current, l.conn != nil
+	l.current, l.conn = nil, nil
+	if a == nil {
+		return
 	}
+	if !heard {
+		a.cancel()
+	}
+	l.background(func() {
+		defer a.cancel()
+		if a.conn != nil {
+			a.conn.Close()
+		}
+	})
 }
 
 // background runs an operation when the one before has ended.
@@ -77,8 +91,13 @@ func (l *link) background(do func()) {
 	}()
 }
 
-// dial begins the next connection attempt.
+// dial begins the next connection attempt. A device that was just linked logs
+// in only once it is recorded, so that a crash cannot lose it.
 func (r *Runner) dial() {
+	if r.pairing.unsaved {
+		r.pairing.mayRelink = true
+		return
+	}
 	if !r.move(dialing, r.reason) {
 		return
 	}
@@ -89,10 +108,7 @@ func (r *Runner) dial() {
 // onDialed takes the connection over.
 func (r *Runner) onDialed(d dialed) {
 	if d.attempt != r.link.attempt {
-		if d.conn != nil {
-			r.link.background(d.conn.Close)
-		}
-		return
+		return // whoever gave the attempt up has its connection closed
 	}
 	if d.err != nil {
 		r.onDialFailed(d.err)
@@ -111,15 +127,17 @@ func (r *Runner) onDialed(d dialed) {
 }
 
 func (r *Runner) onDialFailed(err error) {
-	switch {
-	case errors.Is(err, event.ErrNoDevice):
+	if errors.Is(err, event.ErrNoDevice) {
 		r.loggedOut("its credentials are no longer in the device store")
+		return
+	}
+	r.log.Warn("connection attempt failed", "attempt", r.attempts+1, "error", clean(err.Error()))
+	switch {
 	case errors.Is(err, event.ErrStore):
 		r.lost(reason{code: session.StoreError})
 	case r.config.Proxy != nil:
 		r.lost(reason{code: session.ProxyError})
 	default:
-		r.log.Warn("connection attempt failed", "attempt", r.attempts+1, "error", clean(err.Error()))
 		r.lost(reason{code: session.Unreachable})
 	}
 }
@@ -129,9 +147,6 @@ func (r *Runner) onDialFailed(err error) {
 func (r *Runner) lost(why reason) {
 	if r.phase == working && time.Since(r.connectedAt) >= r.deps.Timing.Stable {
 		r.attempts = 0
-	}
-	if r.phase == scanning || r.phase == dialing {
-		r.dropCodes()
 	}
 	r.link.close()
 	r.attempts++
@@ -172,19 +187,24 @@ type probed struct {
 
 // probe asks WhatsApp for a sign of life.
 func (r *Runner) probe() {
-	conn, attempt := r.link.conn, r.link.attempt
-	if conn == nil {
+	conn, number := r.link.conn, r.link.attempt
+	if conn == nil || r.probing == number {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.link.ctx, r.deps.Timing.Probe)
+	r.probing = number
+	ctx, cancel := context.WithTimeout(r.link.current.ctx, r.deps.Timing.Probe)
 	r.writes.aside(func() {
 		defer cancel()
-		r.post(probed{attempt, conn.Probe(ctx)})
+		r.post(probed{number, conn.Probe(ctx)})
 	})
 }
 
 func (r *Runner) onProbed(p probed) {
-	if p.attempt == r.link.attempt && !p.ok && r.phase == working {
+	if p.attempt != r.link.attempt {
+		return
+	}
+	r.probing = 0
+	if !p.ok && r.phase == working {
 		r.lost(reason{code: session.KeepAlive})
 	}
 }

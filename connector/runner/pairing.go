@@ -20,14 +20,15 @@ type pairing struct {
 	answered string            // the id of the last request that was taken up
 	busy     bool              // a code is being made
 
-	deviceSaved bool // the linked device is in the database
-	mayRelink   bool // WhatsApp asked to reconnect
+	unsaved   bool // the device that was just linked is not in the database yet
+	mayRelink bool // it may log in as soon as it is
 }
 
 // codesStored says that a set of codes can be read by the API.
 type codesStored struct {
 	attempt int
 	codes   session.QRCodes
+	err     error
 }
 
 // onQR stores a set of codes; the status follows when they can be read.
@@ -40,11 +41,15 @@ func (r *Runner) onQR(e event.QR) {
 	r.pairing.codesShown = true
 	r.writes.do("store the QR codes", func(ctx context.Context) error {
 		return r.deps.Store.PutQRIfEpoch(ctx, r.term, codes)
-	}, func(error) message { return codesStored{attempt, codes} })
+	}, func(err error) message { return codesStored{attempt, codes, err} })
 }
 
 func (r *Runner) onCodesStored(c codesStored) {
 	if c.attempt != r.link.attempt || !r.phase.mayMove(scanning) {
+		return
+	}
+	if c.err != nil {
+		r.refusedWrite("store the QR codes", c.err)
 		return
 	}
 	r.pairing.sets++
@@ -82,89 +87,124 @@ type deviceStored struct{ err error }
 // onPaired records the device before anything else: a crash from here on finds
 // it again.
 func (r *Runner) onPaired(e event.Paired) {
+	if r.jid != "" {
+		r.illegal(linking)
+		return
+	}
 	if !r.move(linking, reason{}) {
 		return
 	}
-	r.jid = e.JID
+	r.jid, r.pairing.unsaved = e.JID, true
 	r.log.Info("device linked")
 	r.setTimer(r.deps.Timing.Link)
-	r.writes.do("record the device", func(ctx context.Context) error {
+	r.writes.must("record the device", func(ctx context.Context) error {
 		return r.deps.Store.SetDeviceIfEpoch(ctx, r.deps.Me, r.term, e.JID)
 	}, func(err error) message { return deviceStored{err} })
 	r.dropCodes()
 }
 
 func (r *Runner) onDeviceStored(d deviceStored) {
-	if errors.Is(d.err, session.ErrDeviceTaken) {
+	switch {
+	case errors.Is(d.err, session.ErrDeviceTaken):
 		r.jid = ""
 		r.fail(session.PairError, "the device already belongs to another session")
 		return
+	case d.err != nil:
+		r.refusedWrite("record the device", d.err)
+		return
 	}
-	r.pairing.deviceSaved = true
+	r.pairing.unsaved = false
 	if r.pairing.mayRelink {
-		r.relink()
+		r.reconnect()
 	}
 }
 
+// refusedWrite ends a term that cannot go on without a write.
+func (r *Runner) refusedWrite(what string, err error) {
+	r.log.Error("a write was refused", "what", what, "error", err.Error())
+	r.fail(session.InternalError, "")
+}
+
+// onReconnectNeeded logs in with the new device. WhatsApp's request can be lost
+// with the connection, so the deadline of the phase leads here too.
 func (r *Runner) onReconnectNeeded() {
 	if r.phase != linking {
 		return
 	}
 	r.pairing.mayRelink = true
-	r.relink()
-}
-
-// relink logs in with the new device, once it is recorded. WhatsApp's request
-// to reconnect can be lost with the connection, so its deadline leads here too.
-func (r *Runner) relink() {
-	r.pairing.mayRelink = true
-	if r.pairing.deviceSaved {
+	if !r.pairing.unsaved {
 		r.reconnect()
 	}
 }
 
-// codeMade says that a request for a pairing code is answered.
-type codeMade struct{}
+// codeMade is WhatsApp's answer to a request for a pairing code.
+type codeMade struct {
+	attempt int
+	request store.CodeRequest
+	code    string
+	err     error
+}
 
 // onCodeRequest keeps the wish until QR codes are shown: only then does
 // WhatsApp hand out pairing codes.
 func (r *Runner) onCodeRequest(request store.CodeRequest) {
-	if request.ID == r.pairing.answered || request == r.pairing.request {
-		return
+	switch {
+	case request.ID == r.pairing.answered:
+	case r.jid != "":
+		r.refuseCode(request, "the session is linked already")
+	case request != r.pairing.request:
+		r.pairing.request = request
+		r.askPhone()
 	}
-	if r.jid != "" {
-		r.pairing.answered = request.ID
-		r.answer(request.ID, "", "the session is linked already", 0)
-		return
-	}
-	r.pairing.request = request
-	r.askPhone()
 }
 
 // askPhone makes a pairing code if one is wished for and possible now.
 func (r *Runner) askPhone() {
-	request, conn := r.pairing.request, r.link.conn
+	request, conn, number := r.pairing.request, r.link.conn, r.link.attempt
 	if request.ID == "" || r.pairing.busy || conn == nil || r.phase != scanning {
 		return
 	}
 	r.pairing.request, r.pairing.answered, r.pairing.busy = store.CodeRequest{}, request.ID, true
-	life := time.Until(r.pairing.until)
+	ctx, cancel := context.WithTimeout(r.link.current.ctx, r.deps.Timing.PairPhone)
 	r.writes.aside(func() {
-		ctx, cancel := context.WithTimeout(r.link.ctx, r.deps.Timing.PairPhone)
 		defer cancel()
 		code, err := conn.PairPhone(ctx, request.Phone)
-		problem := ""
-		if err != nil {
-			problem = "WhatsApp gave no code: " + clean(err.Error())
-		}
-		r.answer(request.ID, code, problem, life)
-		r.post(codeMade{})
+		r.post(codeMade{number, request, code, err})
 	})
 }
 
-// answer may be called from any goroutine.
-func (r *Runner) answer(request, code, problem string, life time.Duration) {
+// onCodeMade passes the code on while a phone can use it. One of a connection
+// that is gone is made again on the next.
+func (r *Runner) onCodeMade(c codeMade) {
+	r.pairing.busy = false
+	switch {
+	case r.jid != "":
+		r.refuseCode(c.request, "the session is linked already")
+	case c.attempt != r.link.attempt:
+		if r.pairing.request.ID == "" {
+			r.pairing.request, r.pairing.answered = c.request, ""
+		}
+	case c.err != nil:
+		r.refuseCode(c.request, "WhatsApp gave no code: "+clean(c.err.Error()))
+	default:
+		until := r.pairing.until
+		r.pairing.codesShown = true
+		r.answer(c.request, c.code, "", func() time.Duration { return time.Until(until) })
+	}
+	r.askPhone()
+}
+
+func (r *Runner) refuseCode(request store.CodeRequest, problem string) {
+	r.pairing.answered = request.ID
+	if r.pairing.request.ID == request.ID {
+		r.pairing.request = store.CodeRequest{}
+	}
+	r.answer(request, "", problem, func() time.Duration { return 0 })
+}
+
+// answer writes the answer; life is asked when it is written.
+func (r *Runner) answer(request store.CodeRequest, code, problem string, life func() time.Duration) {
 	r.writes.do("answer the request for a pairing code", func(ctx context.Context) error {
-		return r.deps.Store.AnswerCodeIfEpoch(ctx, r.term, request, code, problem, life)
+		return r.deps.Store.AnswerCodeIfEpoch(ctx, r.term, request.ID, code, problem, life())
 	}, nil)
 }

@@ -43,6 +43,8 @@ type Runner struct {
 	grace *time.Timer // until a lost connection stops showing as WORKING
 	held  bool        // within the grace
 
+	probing int // the connection attempt that a probe is under way for, or 0
+
 	link    link
 	writes  *writes
 	pairing pairing
@@ -125,7 +127,8 @@ func (r *Runner) post(m message) bool {
 
 // Run runs the session until it is stopped, released, failed or fenced. ctx is
 // the authority to act: its end closes the socket at once and writes nothing.
-// When Run returns, the socket and the device store are closed.
+// When Run returns, the socket and the device store are closed; see the package
+// for how long that may take.
 func (r *Runner) Run(ctx context.Context) Outcome {
 	defer r.timer.Stop()
 	defer r.grace.Stop()
@@ -135,28 +138,14 @@ func (r *Runner) Run(ctx context.Context) Outcome {
 		r.step(ctx)
 	}
 	close(r.done)
+	r.writes.endLoop()
 	r.link.close()
 	<-r.link.idle
-	r.closeUnheard()
 	r.writes.wait()
 	if err := r.device.Close(); err != nil {
 		r.log.Warn("the device store could not be closed", "error", err.Error())
 	}
 	return r.outcome
-}
-
-// closeUnheard closes a connection whose arrival the loop did not hear any more.
-func (r *Runner) closeUnheard() {
-	for {
-		select {
-		case m := <-r.mail:
-			if d, ok := m.(dialed); ok && d.conn != nil {
-				d.conn.Close()
-			}
-		default:
-			return
-		}
-	}
 }
 
 // step hears one message. A panic in it ends the term, not the process.
@@ -166,6 +155,10 @@ func (r *Runner) step(ctx context.Context) {
 			r.onPanic(panicked{value, debug.Stack()})
 		}
 	}()
+	if ctx.Err() != nil { // comes before whatever else waits
+		r.endFenced(context.Cause(ctx))
+		return
+	}
 	select {
 	case <-ctx.Done():
 		r.endFenced(context.Cause(ctx))
@@ -194,8 +187,7 @@ func (r *Runner) hear(m message) {
 	case deviceStored:
 		r.onDeviceStored(m)
 	case codeMade:
-		r.pairing.busy = false
-		r.askPhone()
+		r.onCodeMade(m)
 	case holdingChecked:
 		r.onHoldingChecked(m)
 	case versionRefreshed:
@@ -214,16 +206,25 @@ func (r *Runner) hear(m message) {
 // move changes the phase, by the table only.
 func (r *Runner) move(to phase, why reason) bool {
 	if !r.phase.mayMove(to) {
-		r.deps.Observer.IllegalTransition()
-		r.log.Error("illegal transition", "from", string(r.phase), "to", string(to), "reason", string(why.code))
-		return false
+		return r.illegal(to)
 	}
 	r.phase, r.reason = to, why
-	if to == working || to == scanning {
+	switch to {
+	case working, scanning:
 		r.endGrace()
+	case pausing:
+		r.pairing.mayRelink = false
+		r.dropCodes()
 	}
 	r.show()
 	return true
+}
+
+// illegal counts a move that must not be, and returns false.
+func (r *Runner) illegal(to phase) bool {
+	r.deps.Observer.IllegalTransition()
+	r.log.Error("illegal transition", "from", string(r.phase), "to", string(to))
+	return false
 }
 
 // show reports the state if it differs from the last report.
@@ -252,8 +253,11 @@ func (r *Runner) report(status session.Status, why reason) store.Report {
 
 // clean makes a text of the far side fit for a reason: short, no numbers or
 // keys, nothing that a database refuses.
-func clean(detail string) string {
-	runes := []rune(telemetry.Redact(detail))
+func clean(detail string) string { return printable(telemetry.Redact(detail)) }
+
+// printable cuts a text to 200 characters that a database takes.
+func printable(text string) string {
+	runes := []rune(text)
 	if len(runes) > 200 {
 		runes = append(runes[:200], '…')
 	}
@@ -291,18 +295,28 @@ func (r *Runner) endFenced(cause error) {
 	r.outcome.Fenced = true
 }
 
-func (r *Runner) onPanic(p panicked) {
+func (r *Runner) countPanic(p panicked) {
 	r.deps.Observer.Panic()
 	r.log.Error("a panic ended the term", "panic", telemetry.Redact(fmt.Sprint(p.value)), "stack", string(p.stack))
+}
+
+func (r *Runner) onPanic(p panicked) {
+	r.countPanic(p)
 	r.outcome.Panicked = true
 	r.end(session.Starting, reason{code: session.InternalError})
 }
 
-// guard runs what is not the loop and sends a panic to it.
+// guard runs what is not the loop and sends a panic to it. One that comes after
+// the loop has no term left to end.
 func (r *Runner) guard(do func()) {
 	defer func() {
-		if value := recover(); value != nil {
-			r.post(panicked{value, debug.Stack()})
+		value := recover()
+		if value == nil {
+			return
+		}
+		p := panicked{value, debug.Stack()}
+		if !r.post(p) {
+			r.countPanic(p)
 		}
 	}()
 	do()
@@ -350,7 +364,7 @@ func (r *Runner) onDeadline() {
 	case scanning:
 		r.fail(session.QRExpired, "")
 	case linking:
-		r.relink()
+		r.onReconnectNeeded()
 	}
 }
 
