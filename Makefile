@@ -52,8 +52,10 @@ clean: ## Remove what was built; the data of make run stays in .data
 
 # Always built: the go command knows best what is up to date.
 bin/connector:
+	@test -x $@ || echo "building $@ (the first time takes up to a minute) ..."
 	@$(GOBUILD) -o $@ ./connector
 bin/wafleet-local:
+	@test -x $@ || echo "building $@ (the first time takes up to a minute) ..."
 	@$(GOBUILD) -o $@ ./infra/local
 bin/api:
 	@$(GOBUILD) -o $@ ./functions/api

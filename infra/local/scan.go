@@ -103,7 +103,7 @@ func (s *scanCommand) scan(ctx context.Context, screen *console) error {
 	if err != nil {
 		return err
 	}
-	screen.Line(fmt.Sprintf("session %s: %s as %s (%s)", s.Session, working.Status, working.Me.ID, working.Me.PushName))
+	screen.Line(fmt.Sprintf("session %s: %s as %s", s.Session, working.Status, working.Me.ID))
 	return nil
 }
 
@@ -147,13 +147,11 @@ type view struct {
 		Message string `json:"message"`
 	} `json:"statusReason"`
 	Me *struct {
-		ID       string `json:"id"`
-		PushName string `json:"pushName"`
+		ID string `json:"id"`
 	} `json:"me"`
 }
 
-// awaitWorking polls until the session works, with the push name that arrives
-// a moment later where it does in time.
+// awaitWorking polls until the session works, or gave up.
 func (s *scanCommand) awaitWorking(ctx context.Context) (view, error) {
 	ctx, cancel := context.WithTimeout(ctx, workingTimeout)
 	defer cancel()

@@ -40,13 +40,19 @@ func (s summary) text(screen *console) string {
 	fmt.Fprintf(&b, "\nTry next:\n\n")
 	fmt.Fprintf(&b, "  curl -X POST %s/api/sessions/my-session/start %s -H 'Content-Type: application/json' \\\n    -d '%s'\n", url, auth, documentedBody)
 	fmt.Fprintf(&b, "  curl '%s/api/my-session/auth/qr?format=raw' %s\n", url, auth)
-	if s.to.choice == chooseSimulator {
-		fmt.Fprintf(&b, "  make scan SESSION=my-session        # the simulated phone scans the code\n")
-	} else {
-		fmt.Fprintf(&b, "  # scan the code with the phone: WhatsApp > Settings > Linked devices > Link a device\n")
-	}
+	fmt.Fprintf(&b, "  %s\n", s.howToScan())
 	fmt.Fprintf(&b, "  curl %s/api/sessions/my-session %s\n\n", url, auth)
 	return b.String()
+}
+
+func (s summary) howToScan() string {
+	switch s.to.choice {
+	case chooseSimulator:
+		return "make scan SESSION=my-session        # the simulated phone scans the code"
+	case chooseOverride:
+		return "# let a phone of that endpoint scan the code; of a simulator: make scan SESSION=my-session SIM_CONTROL_PORT=..."
+	}
+	return "# scan the code with the phone: WhatsApp > Settings > Linked devices > Link a device"
 }
 
 func (s summary) whatsApp(screen *console) string {
