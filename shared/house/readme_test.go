@@ -1,0 +1,62 @@
+package house
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// TestTheReadmeNamesWhatTheCodeKnows compares tables of the README with the
+// code: reasons, and the environment of every program.
+func TestTheReadmeNamesWhatTheCodeKnows(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(text)
+	for _, code := range session.ReasonCodes() {
+		if !strings.Contains(readme, "`"+string(code)+"`") {
+			t.Errorf("the README does not explain the reason %s", code)
+		}
+	}
+	variable := regexp.MustCompile(`env:"([A-Z_]+)`)
+	for _, p := range list(t, "./functions/...", "./connector/...", "./infra/...") {
+		for _, file := range p.GoFiles {
+			source, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range variable.FindAllStringSubmatch(string(source), -1) {
+				if !strings.Contains(readme, "`"+match[1]+"`") && !strings.Contains(readme, "`"+match[1]+"=") {
+					t.Errorf("the README does not explain %s of %s", match[1], p.path())
+				}
+			}
+		}
+	}
+}
+
+// TestTheReadmesTargetsExist: every make target that the README names is in the
+// Makefile.
+func TestTheReadmesTargetsExist(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile(filepath.Join(root(t), "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"README.md", "CONTRIBUTING.md"} {
+		text, err := os.ReadFile(filepath.Join(root(t), page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile("(?m)(?:^    |`)make ([a-z]+)").FindAllStringSubmatch(string(text), -1) {
+			if !regexp.MustCompile(`(?m)^` + match[1] + `:`).Match(makefile) {
+				t.Errorf("%s names make %s, which the Makefile does not have", page, match[1])
+			}
+		}
+	}
+}
