@@ -78,8 +78,20 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 	return p, nil
 }
 
+// leaveTimeout bounds the wait for calls into whatsmeow that ignore the end of
+// their socket. They own nothing any more; the end of the process ends them.
+const leaveTimeout = time.Second
+
 func (p *process) close() {
-	p.devices.Wait()
+	quiet := make(chan struct{})
+	go func() {
+		p.devices.Wait()
+		close(quiet)
+	}()
+	select {
+	case <-quiet:
+	case <-time.After(leaveTimeout):
+	}
 	p.shared.Close()
 	p.control.Close()
 }

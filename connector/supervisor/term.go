@@ -65,7 +65,7 @@ func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 	s.terms.Go(func() {
 		level := new(slog.LevelVar)
 		log := s.logFor(c, level)
-		log.Info("session claimed", "name", string(c.Name), "linked", c.JID != "")
+		log.Info("session claimed", "linked", c.JID != "") // not the name: people name sessions after numbers
 		outcome := s.runTerm(ctx, t, log, level)
 		s.giveBack(ctx, t, outcome, log)
 		cancel(context.Canceled)
