@@ -24,7 +24,7 @@ var situations = []struct {
 	{"linking, unrecorded", linking, func(w *world) {
 		w.start()
 		w.say(sixCodes)
-		w.onWrite = unavailable
+		w.set(func() { w.onWrite = unavailable })
 		w.say(event.Paired{JID: jid})
 	}},
 	{"loggingIn", loggingIn, func(w *world) { w.start(linked) }},
