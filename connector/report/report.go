@@ -5,11 +5,13 @@
 //
 // A write that the database refuses because the session's epoch moved on is
 // told to the owner of the term. A write that fails is tried again until the
-// authority of the process ends.
+// authority of the process ends. One that the database refuses for what is in it
+// is found by halving its batch, so that it holds up nobody else's.
 package report
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -64,20 +66,30 @@ func New(s Store, me session.ConnectorID, log *slog.Logger, fenced func(store.Te
 // does not wait.
 func (r *Reporter) Put(report store.Report) {
 	r.mu.Lock()
-	if _, leaving := r.releases[report.ID]; !leaving {
+	if !r.leaving(report.Term) {
 		r.states[report.ID] = report
 	}
 	r.mu.Unlock()
 	r.poke()
 }
 
+// leaving reports whether a term gives its session back: nothing follows that.
+// The caller holds mu.
+func (r *Reporter) leaving(t store.Term) bool {
+	leaving, ok := r.releases[t.ID]
+	return ok && leaving.report.Epoch >= t.Epoch
+}
+
 // Release gives a session back with its last state and returns when that is
 // written. Errors: session.ErrFenced where the term was over already, or the
-// cause of ctx's end.
+// cause of ctx's end; the release is still tried then.
 func (r *Reporter) Release(ctx context.Context, report store.Report) error {
 	leaving := release{report, make(chan error, 1)}
 	r.mu.Lock()
 	delete(r.states, report.ID)
+	if older, ok := r.releases[report.ID]; ok {
+		older.done <- session.ErrFenced // there is a later term, so it was over
+	}
 	r.releases[report.ID] = leaving
 	r.mu.Unlock()
 	r.poke()
@@ -131,11 +143,12 @@ func (r *Reporter) flush(ctx context.Context) error {
 		if len(states)+len(releases) == 0 {
 			return nil
 		}
-		if err := r.writeStates(ctx, states); err != nil {
+		err := r.writeStates(ctx, states)
+		if err != nil && !mendless(err) {
 			r.putBackReleases(releases)
 			return err
 		}
-		if err := r.writeReleases(ctx, releases); err != nil {
+		if err := errors.Join(err, r.writeReleases(ctx, releases)); err != nil {
 			return err
 		}
 	}
@@ -169,20 +182,24 @@ func (r *Reporter) takeReleases() []release {
 	return batch
 }
 
+// mendless reports whether a batch was refused for what is in it.
+func mendless(err error) bool {
+	return err != nil && !errors.Is(err, session.ErrUnavailable) &&
+		!errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+}
+
 func (r *Reporter) writeStates(ctx context.Context, batch []store.Report) error {
+	if len(batch) == 0 {
+		return nil
+	}
 	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	fenced, err := r.store.SetStateIfEpoch(attempt, r.me, batch)
+	if half := len(batch) / 2; half > 0 && mendless(err) {
+		return errors.Join(r.writeStates(ctx, batch[:half]), r.writeStates(ctx, batch[half:]))
+	}
 	if err != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, report := range batch {
-			_, newer := r.states[report.ID]
-			_, leaving := r.releases[report.ID]
-			if !newer && !leaving {
-				r.states[report.ID] = report
-			}
-		}
+		r.putBackStates(batch)
 		return err
 	}
 	terms := termsOf(batch)
@@ -190,6 +207,17 @@ func (r *Reporter) writeStates(ctx context.Context, batch []store.Report) error 
 		r.fenced(terms[id])
 	}
 	return nil
+}
+
+// putBackStates keeps what nothing newer has replaced.
+func (r *Reporter) putBackStates(batch []store.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, report := range batch {
+		if _, newer := r.states[report.ID]; !newer && !r.leaving(report.Term) {
+			r.states[report.ID] = report
+		}
+	}
 }
 
 func termsOf(batch []store.Report) map[session.ID]store.Term {
@@ -211,6 +239,9 @@ func (r *Reporter) writeReleases(ctx context.Context, batch []release) error {
 	attempt, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	fenced, err := r.store.ReleaseIfEpoch(attempt, r.me, reports)
+	if half := len(batch) / 2; half > 0 && mendless(err) {
+		return errors.Join(r.writeReleases(ctx, batch[:half]), r.writeReleases(ctx, batch[half:]))
+	}
 	if err != nil {
 		r.putBackReleases(batch)
 		return err
@@ -229,13 +260,15 @@ func (r *Reporter) writeReleases(ctx context.Context, batch []release) error {
 	return nil
 }
 
-// putBackReleases keeps a release that its caller still waits for.
+// putBackReleases keeps what no later term has replaced.
 func (r *Reporter) putBackReleases(batch []release) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, leaving := range batch {
-		if _, newer := r.releases[leaving.report.ID]; !newer {
-			r.releases[leaving.report.ID] = leaving
+		if _, newer := r.releases[leaving.report.ID]; newer {
+			leaving.done <- session.ErrFenced
+			continue
 		}
+		r.releases[leaving.report.ID] = leaving
 	}
 }
