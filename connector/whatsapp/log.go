@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	waBinary "go.mau.fi/whatsmeow/binary"
 	waLog "go.mau.fi/whatsmeow/util/log"
@@ -38,6 +39,7 @@ func (l logger) write(level slog.Level, msg string, args []any) {
 	if !l.log.Enabled(context.Background(), level) {
 		return
 	}
+	args = slices.Clone(args) // the caller's
 	for i, arg := range args {
 		switch node := arg.(type) {
 		case *waBinary.Node:
