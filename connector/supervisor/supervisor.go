@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type Store interface {
 	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]store.Claim, error)
 	EnqueueOrphans(ctx context.Context) (int, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
+	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
 	SetDraining(ctx context.Context, me session.ConnectorID) error
 }
 
@@ -117,8 +119,9 @@ func (s *Supervisor) Fence(t store.Term) {
 	held := s.held[t.ID]
 	s.mu.Unlock()
 	if held != nil && held.claim.Epoch == t.Epoch {
-		s.observer.Fenced()
-		held.cancel(session.ErrFenced)
+		if held.cancel(session.ErrFenced) {
+			s.observer.Fenced()
+		}
 	}
 }
 
@@ -148,17 +151,23 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 	orphans := time.NewTimer(backoff.Jitter(s.config.OrphanScan))
 	defer orphans.Stop()
 	for {
+		// The ends come before whatever else waits.
+		switch {
+		case authority.Err() != nil:
+			return context.Cause(authority)
+		case intake.Err() != nil:
+			return s.drain(authority)
+		}
 		select {
 		case <-authority.Done():
-			return context.Cause(authority)
 		case <-intake.Done():
-			return s.drain(authority)
 		case <-s.claimSoon:
 			s.claim(authority)
 		case <-s.changesSoon:
 			s.passOnChanges(authority)
 		case <-orphans.C:
 			s.findOrphans(authority)
+			s.giveBackStrays(authority)
 			orphans.Reset(backoff.Jitter(s.config.OrphanScan))
 		case <-poll.C:
 			s.claim(authority)
@@ -224,6 +233,31 @@ func (s *Supervisor) findOrphans(authority context.Context) {
 	if n > 0 {
 		s.log.Info("found sessions without a holder", "count", n)
 		poke(s.claimSoon)
+	}
+}
+
+// giveBackStrays releases sessions that the database gave to this connector and
+// nobody runs: a claim's answer may be lost after the claim was written.
+func (s *Supervisor) giveBackStrays(authority context.Context) {
+	ctx, cancel := context.WithTimeout(authority, queryTimeout)
+	defer cancel()
+	terms, err := s.store.TermsHeld(ctx, s.me)
+	if err != nil {
+		s.complain(authority, "strays could not be looked for", err)
+		return
+	}
+	for _, t := range terms {
+		s.mu.Lock()
+		held := s.held[t.ID]
+		s.mu.Unlock()
+		if held != nil && held.claim.Epoch == t.Epoch {
+			continue
+		}
+		s.log.Warn("giving back a session that was claimed and never run", "session", string(t.ID), "epoch", int64(t.Epoch))
+		// A term that ended since the look is released already: refused.
+		if err := s.reporter.Release(ctx, store.Report{Term: t, State: session.Starting}); err != nil && !errors.Is(err, session.ErrFenced) {
+			s.complain(authority, "a stray could not be released", err)
+		}
 	}
 }
 

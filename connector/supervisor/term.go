@@ -17,13 +17,25 @@ import (
 
 // term is one claimed session, from the claim to the release.
 type term struct {
-	claim  store.Claim
-	cancel context.CancelCauseFunc // ends the authority of this term
-	gone   chan struct{}           // closed when the session is given back
+	claim store.Claim
+	ctx   context.Context         // the authority of this term
+	lose  context.CancelCauseFunc // ends it
+	gone  chan struct{}           // closed when the session is given back
 
 	mu       sync.Mutex
 	runner   *runner.Runner // guarded by mu; nil while the device store opens
 	released bool           // guarded by mu; asked for before there was a runner
+}
+
+// cancel ends the authority of the term and reports whether it had one.
+func (t *term) cancel(cause error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.lose(cause)
+	return true
 }
 
 // tell passes a change on. One that comes before the runner exists is seen
@@ -55,26 +67,38 @@ func (t *term) run(r *runner.Runner) (released bool) {
 	return t.released
 }
 
-// begin starts a term in the background.
+// begin starts a term in the background. Where the last term of the session is
+// still being closed here, it waits: the session is ours again, but its socket
+// and its device store are open.
 func (s *Supervisor) begin(authority context.Context, c store.Claim) {
-	ctx, cancel := context.WithCancelCause(authority)
-	t := &term{claim: c, cancel: cancel, gone: make(chan struct{})}
+	ctx, lose := context.WithCancelCause(authority)
+	t := &term{claim: c, ctx: ctx, lose: lose, gone: make(chan struct{})}
 	s.mu.Lock()
+	before := s.held[c.ID]
 	s.held[c.ID] = t
 	s.mu.Unlock()
 	s.terms.Go(func() {
+		if before != nil {
+			<-before.gone
+		}
 		level := new(slog.LevelVar)
 		log := s.logFor(c, level)
-		log.Info("session claimed", "linked", c.JID != "") // not the name: people name sessions after numbers
+		log.Info("session claimed", "name", string(c.Name), "linked", c.JID != "")
 		outcome := s.runTerm(ctx, t, log, level)
 		s.giveBack(ctx, t, outcome, log)
-		cancel(context.Canceled)
-		s.mu.Lock()
-		delete(s.held, c.ID)
-		s.mu.Unlock()
+		lose(context.Canceled)
+		s.forget(t)
 		close(t.gone)
 		poke(s.claimSoon) // a slot is free
 	})
+}
+
+func (s *Supervisor) forget(t *term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[t.claim.ID] == t { // it may be held anew
+		delete(s.held, t.claim.ID)
+	}
 }
 
 // runTerm opens the device store and runs the runner. A panic of ours ends this
@@ -158,11 +182,12 @@ var faultPause = backoff.Policy{Base: time.Second, Max: 30 * time.Second}
 // try after a pause, or quarantine.
 func (s *Supervisor) judge(id session.ID, outcome runner.Outcome) store.Report {
 	report := outcome.Report
-	if !outcome.Panicked {
-		return report
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !outcome.Panicked {
+		delete(s.panics, id)
+		return report
+	}
 	f := s.panics[id]
 	if time.Since(f.last) > faultMemory {
 		f = fault{}

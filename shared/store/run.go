@@ -151,3 +151,14 @@ func (s *Store) StillHeld(ctx context.Context, me session.ConnectorID, term Term
 	err := s.db.QueryRowContext(ctx, epochHeld, term.ID, term.Epoch, me).Scan(&held)
 	return held.Bool, domain("read the epoch", err)
 }
+
+const termsHeld = `SELECT session_id, epoch FROM session_run WHERE holder = $1`
+
+// TermsHeld returns every term that the database gave to a connector. One that
+// the connector does not know came with a claim whose answer was lost.
+func (s *Store) TermsHeld(ctx context.Context, me session.ConnectorID) ([]Term, error) {
+	return collect(ctx, s.db, "look for held sessions", func(rows *sql.Rows) (Term, error) {
+		var t Term
+		return t, rows.Scan(&t.ID, &t.Epoch)
+	}, termsHeld, me)
+}

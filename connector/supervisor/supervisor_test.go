@@ -1,0 +1,294 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// rare keeps the timers out of a test that counts.
+func rare(slots int) Config { return Config{Slots: slots, Poll: time.Hour, OrphanScan: time.Hour} }
+
+func TestClaimsFillTheSlotsAndNoMore(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(2), func(w *world) {
+		w.want("claim 2/0") // the first poll
+		w.queue(many(1)...)
+		w.want("claim 2/0", "open s0", "changes")
+		w.queue(many(3)[1:]...)
+		w.want("claim 1/1", "open s1", "changes")
+		if w.Held() != 2 {
+			t.Errorf("%d held", w.Held())
+		}
+		w.Hint("s2") // no slot, no query
+		w.want()
+		w.set(func() {
+			w.changes = []store.Change{{ID: "s0", Epoch: 1, Wanted: session.Wanted{Desired: session.DesiredStopped, Generation: 2}}}
+		})
+		w.Hint("s0")
+		w.want("changes", "close s0", "release s0 STOPPED", "claim 1/1", "open s2", "changes")
+	})
+}
+
+// Hints shorten the wait; without any, the poll finds everything.
+func TestThePollFindsEverything(t *testing.T) {
+	t.Parallel()
+	simulate(t, Config{Slots: 5, OrphanScan: time.Hour}, func(w *world) {
+		w.take()
+		w.set(func() { w.jobs = many(1) })
+		w.after(1100 * time.Millisecond)
+		w.set(func() {
+			w.changes = []store.Change{{ID: "s0", Epoch: 1, Wanted: session.Wanted{Desired: session.DesiredStopped, Generation: 2}}}
+		})
+		w.after(1100 * time.Millisecond)
+		if got := w.take(); !slices.Contains(got, "release s0 STOPPED") {
+			t.Errorf("%q", got)
+		}
+		w.after(time.Hour)
+		if polls := len(w.take()); polls < 3300 || polls > 4000 {
+			t.Errorf("%d looks at the database in an hour of 1 s polls", polls)
+		}
+	})
+}
+
+func TestHintsGoWhereTheyBelong(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.queue(many(1)...)
+		w.take()
+		w.Hint("s0")
+		w.want("changes")
+		w.Hint("other")
+		w.want("claim 4/1")
+		w.Hint("") // some may have been missed
+		w.want("claim 4/1", "changes")
+		for range 100 {
+			w.Hint("other") // a burst is one look, or two
+		}
+		if n := len(w.take()); n < 1 || n > 2 {
+			t.Errorf("%d looks for one burst of hints", n)
+		}
+	})
+}
+
+// Hints without end must not keep changes from being passed on.
+func TestHintsDoNotStarveChanges(t *testing.T) {
+	t.Parallel()
+	simulate(t, Config{Slots: 5, OrphanScan: time.Hour}, func(w *world) {
+		w.queue(many(1)...)
+		w.take()
+		for range 5000 {
+			w.Hint("other")
+			time.Sleep(time.Millisecond)
+		}
+		if n := count(w.take(), "changes"); n < 4 || n > 6 {
+			t.Errorf("%d looks for changes in 5 s", n)
+		}
+	})
+}
+
+func TestAChangeThatComesWhileTheStoreOpensIsPassedOn(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.onOpen = func(context.Context, store.Claim) error { time.Sleep(10 * time.Second); return nil }
+		w.queue(many(1)...)
+		w.set(func() {
+			w.changes = []store.Change{{ID: "s0", Epoch: 1, Wanted: session.Wanted{Desired: session.DesiredStopped, Generation: 2}}}
+		})
+		w.Hint("s0")
+		w.after(10*time.Second - 1)
+		w.want("claim 5/0", "claim 5/0", "open s0", "changes")
+		w.after(1)
+		w.want("changes", "close s0", "release s0 STOPPED", "claim 5/0")
+	})
+}
+
+func TestAStoreThatDoesNotOpenFailsTheSession(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.onOpen = func(context.Context, store.Claim) error { return errors.New("/data/secret: permission denied") }
+		w.queue(many(1)...)
+		w.want("claim 5/0", "claim 5/0", "open s0", "release s0 FAILED STORE_ERROR", "claim 5/0")
+		if r := w.reports[0]; r.Seen != 1 || r.Epoch != 1 || strings.Contains(r.Message, "secret") {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestPanicsPauseAndThenQuarantine(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.onOpen = func(context.Context, store.Claim) error { panic("bug") }
+		again := func(n int) (store.Report, []string) {
+			w.take()
+			w.queue(claim("a", session.Epoch(n)))
+			return w.reports[len(w.reports)-1], w.take()
+		}
+		for n := 1; n <= 2; n++ {
+			r, got := again(n)
+			if !slices.Contains(got, "release a STARTING INTERNAL_ERROR") || r.RetryIn <= 0 || r.RetryIn > time.Second<<(n-1) || r.Seen != 1 {
+				t.Errorf("%d: %q %+v", n, got, r)
+			}
+		}
+		if r, got := again(3); !slices.Contains(got, "release a FAILED QUARANTINED") || r.RetryIn != 0 {
+			t.Errorf("%q %+v", got, r)
+		}
+		again(4)
+		again(5) // two more after the quarantine
+		w.after(10*time.Minute + 1)
+		if r, _ := again(6); r.Code != session.InternalError {
+			t.Errorf("panics that are far apart end in %s", r.Code)
+		}
+		again(7)
+	})
+}
+
+func TestPanicsInARowOnly(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		panics := true
+		for n := range 9 { // two of three terms panic
+			panics = n%3 != 2
+			w.set(func() {
+				w.onOpen = func(context.Context, store.Claim) error {
+					if panics {
+						panic("bug")
+					}
+					return errors.New("no")
+				}
+			})
+			w.queue(claim("a", session.Epoch(n)))
+		}
+		if got := w.take(); slices.Contains(got, "release a FAILED QUARANTINED") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+func TestFenceEndsTheRightTermSilently(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.queue(claim("a", 4))
+		w.take()
+		w.Fence(store.Term{ID: "a", Epoch: 3})
+		w.Fence(store.Term{ID: "b", Epoch: 4})
+		w.want()
+		w.Fence(store.Term{ID: "a", Epoch: 4})
+		w.Fence(store.Term{ID: "a", Epoch: 4}) // its reports may be refused several times
+		w.want("fenced!", "close a", "claim 5/0")
+		if w.Held() != 0 {
+			t.Error("still held")
+		}
+	})
+}
+
+func TestTheFenceOfADevice(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.queue(claim("a", 1))
+		held := w.held["a"]
+		if err := held(); err != nil {
+			t.Error(err)
+		}
+		w.set(func() { w.distrust = session.ErrLeaseLost })
+		if err := held(); !errors.Is(err, session.ErrLeaseLost) {
+			t.Errorf("a frozen process: %v", err)
+		}
+		w.set(func() { w.distrust = nil })
+		w.Fence(store.Term{ID: "a", Epoch: 1})
+		if err := held(); !errors.Is(err, session.ErrFenced) {
+			t.Error(err)
+		}
+	})
+}
+
+// The answer to a release may be lost after it was written; then the session
+// may be claimed again while the old term still asks.
+func TestASessionHeldAnewIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.queue(claim("a", 1))
+		answer := make(chan struct{})
+		w.set(func() {
+			w.onLeave = func(_ context.Context, r store.Report) error {
+				if r.Epoch == 1 {
+					<-answer
+					return session.ErrFenced
+				}
+				return nil
+			}
+			w.changes = []store.Change{{ID: "a", Epoch: 1, Wanted: session.Wanted{Desired: session.DesiredStopped, Generation: 2}}}
+		})
+		w.Hint("a")
+		w.take()
+		w.queue(claim("a", 2))
+		w.want("claim 4/1") // waits for the old term's store
+		close(answer)
+		w.after(0)
+		if got := w.take(); !slices.Contains(got, "open a") || w.Held() != 1 {
+			t.Errorf("%q, %d held", got, w.Held())
+		}
+		w.leave()
+		w.wait()
+		if got := w.take(); !slices.Contains(got, "release a STARTING") {
+			t.Errorf("the second term was not handed back: %q", got)
+		}
+	})
+}
+
+// A claim whose answer was lost is found and given back.
+func TestStraysAreGivenBack(t *testing.T) {
+	t.Parallel()
+	simulate(t, Config{Slots: 5, Poll: time.Hour}, func(w *world) {
+		w.queue(claim("a", 2))
+		w.take()
+		w.set(func() { w.terms = []store.Term{{ID: "a", Epoch: 2}, {ID: "b", Epoch: 7}} })
+		w.after(5500 * time.Millisecond)
+		w.want("orphans", "strays", "release b STARTING")
+		if r := w.reports[len(w.reports)-1]; r.Epoch != 7 {
+			t.Errorf("%+v", r)
+		}
+		w.set(func() { w.terms = nil })
+	})
+}
+
+func TestOrphansAreClaimedAtOnce(t *testing.T) {
+	t.Parallel()
+	simulate(t, Config{Slots: 5, Poll: time.Hour}, func(w *world) {
+		w.take()
+		w.after(5500 * time.Millisecond)
+		w.want("orphans", "strays")
+		w.set(func() { w.orphans = 3 })
+		w.after(5500 * time.Millisecond)
+		w.want("orphans", "strays", "claim 5/0")
+	})
+}
+
+func TestADatabaseOutOfReachIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	simulate(t, Config{Slots: 5}, func(w *world) {
+		w.queue(many(1)...)
+		w.set(func() { w.down, w.jobs = true, many(2)[1:] })
+		w.after(time.Minute)
+		got := w.take()
+		for _, what := range []string{"claim 4/1", "changes", "orphans", "strays"} {
+			if count(got, what) < 10 {
+				t.Errorf("%s was tried %d times in a minute", what, count(got, what))
+			}
+		}
+		if w.Held() != 1 {
+			t.Errorf("%d held", w.Held())
+		}
+		w.set(func() { w.down = false })
+		w.after(2 * time.Second)
+		if w.Held() != 2 {
+			t.Errorf("%d held", w.Held())
+		}
+	})
+}
