@@ -28,6 +28,10 @@ type Conn struct {
 	cancel   context.CancelCauseFunc
 	unfollow func() bool // stops following the caller's context
 	ended    sync.Once
+
+	dialed    chan struct{} // closed when whatsmeow's connect has returned
+	mu        sync.Mutex
+	finishing bool // guarded by mu: the last step of the handshake has begun
 }
 
 var errClosed = errors.New("the connection was closed")
@@ -44,7 +48,7 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{device: d, sockets: newSockets(d.term.Held), order: newOrder()}
+	c := &Conn{device: d, sockets: newSockets(d.term.Held), order: newOrder(), dialed: make(chan struct{})}
 	fence(device, d.term.Held, c.order)
 	// whatsmeow's own context ends a moment after the caller's: see end.
 	var own context.Context
@@ -54,7 +58,10 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 	name := device.PushName // from here on it belongs to whatsmeow's goroutines
 
 	done := make(chan error, 1)
-	d.devices.leftovers.Go(func() { done <- c.client.ConnectContext(own) })
+	d.devices.leftovers.Go(func() {
+		defer close(c.dialed)
+		done <- c.client.ConnectContext(own)
+	})
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -97,7 +104,12 @@ func (c *Conn) newClient(ctx context.Context, device *store.Device, sink func(ev
 	client.EmitAppStateEventsOnFullSync = true // the display name comes this way
 	client.ManualHistorySyncDownload = true
 	client.BackgroundEventCtx = ctx
-	client.GetClientPayload = func() *waWa6.ClientPayload { return d.devices.versions.payload(device) }
+	client.GetClientPayload = func() *waWa6.ClientPayload {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.finishing = true
+		return d.devices.versions.payload(device)
+	}
 	client.SetWebsocketHTTPClient(d.client)
 	client.SetPreLoginHTTPClient(d.client)
 	client.SetMediaHTTPClient(d.client)
@@ -143,8 +155,28 @@ func (c *Conn) Close() {
 func (c *Conn) end(cause error) {
 	c.ended.Do(func() {
 		c.sockets.drain(settle)
+		c.lockOutsideFinish()
+		defer c.mu.Unlock()
 		c.client.DangerousInternals().ExpectDisconnect() // frees requests that wait for another connection
 		c.cancel(cause)
 		c.sockets.close()
 	})
+}
+
+// lockOutsideFinish locks mu before or after the last step of the handshake, not
+// in it: there whatsmeow sets, without a lock, what its reader calls when the
+// socket closes. A step that begins afterwards finds the socket closed.
+func (c *Conn) lockOutsideFinish() {
+	c.mu.Lock()
+	if !c.finishing {
+		return
+	}
+	c.mu.Unlock()
+	timer := time.NewTimer(settle)
+	defer timer.Stop()
+	select {
+	case <-c.dialed:
+	case <-timer.C:
+	}
+	c.mu.Lock()
 }
