@@ -140,8 +140,8 @@ func (c *Conn) Probe(ctx context.Context) bool {
 	return answered
 }
 
-// Close ends the connection and returns when the socket is closed, within a
-// second in any case. Nothing is said to the far side: whatsmeow's own
+// Close ends the connection and returns when the socket is closed: at once, or
+// within two seconds where whatsmeow is busy. Nothing is said to the far side: whatsmeow's own
 // Disconnect waits for its answer, and leaves its reader behind for ever where a
 // frame comes in meanwhile.
 func (c *Conn) Close() {
@@ -157,7 +157,8 @@ func (c *Conn) end(cause error) {
 		c.sockets.drain(settle)
 		c.lockOutsideFinish()
 		defer c.mu.Unlock()
-		c.client.DangerousInternals().ExpectDisconnect() // frees requests that wait for another connection
+		//lint:ignore SA1019 whatsmeow offers no other way to free requests that wait for another connection
+		c.client.DangerousInternals().ExpectDisconnect()
 		c.cancel(cause)
 		c.sockets.close()
 	})

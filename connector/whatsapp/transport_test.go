@@ -111,7 +111,7 @@ func TestAProxyThatRefuses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	p := startProxy(t, "127.0.0.1:1")
-	for _, scheme := range []string{"http", "socks5", "https"} {
+	for _, scheme := range []string{"http", "https"} {
 		h, err := r.as(func(term *Term) {
 			term.Config.Proxy = &session.Proxy{Server: scheme + "://" + p.listener.Addr().String(), Username: "user", Password: "s3cr3t"}
 		})
