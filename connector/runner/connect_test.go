@@ -92,6 +92,9 @@ func TestAfterTheGraceALostConnectionShows(t *testing.T) {
 		w.want("dial 2 " + jid)
 		w.after(1)
 		w.want("STARTING RECONNECTING")
+		if in := w.lastReport().RetryIn; in != 0 {
+			t.Errorf("announces another attempt in %v while one is under way", in)
+		}
 		w.after(20 * time.Second)
 		w.want()
 	})

@@ -233,7 +233,15 @@ func (r *Runner) show() {
 	if r.held && report.State == session.Starting {
 		report.State = session.Working
 	}
-	if report == r.shown || r.phase == ended {
+	// A pause that has passed is no news, but must not be announced again.
+	if r.phase != pausing {
+		report.RetryIn = 0
+	}
+	same := report
+	if same.RetryIn == 0 {
+		same.RetryIn = r.shown.RetryIn
+	}
+	if same == r.shown || r.phase == ended {
 		return
 	}
 	if report.State != r.shown.State {

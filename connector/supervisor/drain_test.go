@@ -51,8 +51,8 @@ func TestADrainWithoutADatabaseGoesOn(t *testing.T) {
 		w.set(func() { w.down = true })
 		w.take()
 		w.leave()
-		if _, err := w.wait(); err != nil {
-			t.Error(err)
+		if took, err := w.wait(); err != nil || took != queryTimeout {
+			t.Errorf("%v after %v", err, took)
 		}
 		w.want("draining", "close s0", "release s0 STARTING")
 	})

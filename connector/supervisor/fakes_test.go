@@ -237,8 +237,12 @@ func (f *fakeStore) TermsHeld(context.Context, session.ConnectorID) ([]store.Ter
 	return f.terms, err
 }
 
-func (f *fakeStore) SetDraining(context.Context, session.ConnectorID) error {
-	return f.look("draining")
+func (f *fakeStore) SetDraining(ctx context.Context, _ session.ConnectorID) error {
+	err := f.look("draining")
+	if err != nil {
+		<-ctx.Done() // out of reach, and hanging
+	}
+	return err
 }
 
 type fakeReporter world

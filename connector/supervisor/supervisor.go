@@ -272,9 +272,7 @@ func (s *Supervisor) complain(authority context.Context, what string, err error)
 func (s *Supervisor) drain(authority context.Context) error {
 	ctx, cancel := context.WithTimeout(authority, s.config.DrainTimeout)
 	defer cancel()
-	if err := s.store.SetDraining(ctx, s.me); err != nil {
-		s.log.Warn("the fleet could not be told of the drain", "error", err.Error())
-	}
+	s.tellDraining(ctx)
 	terms := s.snapshot()
 	s.log.Info("draining", "sessions", len(terms))
 	slots := make(chan struct{}, s.config.DrainAtOnce)
@@ -295,6 +293,15 @@ func (s *Supervisor) drain(authority context.Context) error {
 	handing.Wait()
 	s.log.Info("drained", "sessions", len(terms))
 	return nil
+}
+
+// tellDraining is a courtesy to the fair share of the others.
+func (s *Supervisor) tellDraining(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := s.store.SetDraining(ctx, s.me); err != nil {
+		s.log.Warn("the fleet could not be told of the drain", "error", err.Error())
+	}
 }
 
 func (s *Supervisor) snapshot() []*term {
