@@ -160,6 +160,24 @@ func TestACodeIsMadeAgainOnTheNextConnection(t *testing.T) {
 	})
 }
 
+// The same where the next connection links before it can make one.
+func TestARequestThatWasPutBackIsAnswered(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		w.onPhone = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+		w.start()
+		w.say(sixCodes)
+		w.ask("r1", "01")
+		w.say(event.Disconnected{})
+		w.pause()
+		w.say(event.Paired{JID: jid}) // its codes are not even written
+		w.take()
+		w.ask("r1", "01")
+		w.ask("r1", "01")
+		w.want("answer r1 !the session is linked already")
+	})
+}
+
 // The life of a code is counted when it is written, not when it is asked for.
 func TestACodeLivesAsLongAsTheCodesShown(t *testing.T) {
 	t.Parallel()

@@ -126,14 +126,15 @@ func TestNothingIsHeardAfterTheAuthorityEnded(t *testing.T) {
 	t.Parallel()
 	for range 20 { // a select would choose at random
 		simulate(t, func(w *world) {
+			w.onReport = func(store.Report) { time.Sleep(time.Second) } // the loop is busy
 			w.start(linked)
-			w.take()
+			w.say(event.Named{PushName: "n"})
 			sink := get(w, &w.sinks)[0]
-			w.lose(session.ErrLeaseLost)
 			sink(event.Connected{})
 			w.r.Tell(wants(2, session.DesiredStopped))
+			w.lose(session.ErrLeaseLost)
 			w.wantEnd("fenced")
-			w.want("close 1", "release")
+			w.want("dial 1 "+jid, "STARTING", "close 1", "release")
 		})
 	}
 }

@@ -122,6 +122,23 @@ func TestCodesOfALostConnectionAreNotShown(t *testing.T) {
 	})
 }
 
+// Nor may they be taken for those of the next connection.
+func TestLateCodesAreNotTheNextConnections(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		w.onWrite = func(context.Context, string) error { time.Sleep(3 * time.Second); return nil }
+		w.start()
+		w.say(sixCodes, event.Disconnected{})
+		w.after(3*time.Second - 1)
+		w.want("dial 1 new", shown, "STARTING RECONNECTING", "close 1", "dial 2 new")
+		w.after(3*time.Second + 1)
+		w.want("clear")
+		w.say(sixCodes)
+		w.after(3 * time.Second)
+		w.want(shown, "SCAN_QR_CODE")
+	})
+}
+
 func TestAPasskeyIsShownAndTheCodesStillRunOut(t *testing.T) {
 	t.Parallel()
 	simulate(t, func(w *world) {
