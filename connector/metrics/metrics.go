@@ -19,6 +19,7 @@ type Metrics struct {
 	releases   *prometheus.CounterVec
 	fences     prometheus.Counter
 	reconnects *prometheus.CounterVec
+	streams    prometheus.Counter
 	illegal    prometheus.Counter
 	panics     prometheus.Counter
 	leasesLost prometheus.Counter
@@ -34,13 +35,14 @@ func New(held, slots func() int, trustSeconds func() float64) *Metrics {
 		releases:   vector("releases_total", "Sessions given back, by the reason of their state.", "reason"),
 		fences:     counter("fences_total", "Terms that turned out to be over."),
 		reconnects: vector("reconnects_total", "Connections that were lost or could not be made, by reason.", "reason"),
+		streams:    counter("stream_errors_total", "Stream errors of WhatsApp that have no meaning of their own."),
 		illegal:    counter("illegal_transitions_total", "Moves that the transition table forbids. Any is a bug."),
 		panics:     counter("session_panics_total", "Sessions ended by a panic."),
 		leasesLost: counter("leases_lost_total", "Leases that passed while the process ran."),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.claims, m.releases, m.fences, m.reconnects, m.illegal, m.panics, m.leasesLost,
+		m.claims, m.releases, m.fences, m.reconnects, m.streams, m.illegal, m.panics, m.leasesLost,
 		gauge("sessions_held", "Sessions held.", func() float64 { return float64(held()) }),
 		gauge("slots", "Sessions that could be held.", func() float64 { return float64(slots()) }),
 		gauge("lease_trust_seconds", "How long the process may act if no heartbeat succeeds; negative once it may not.", trustSeconds),
@@ -78,6 +80,9 @@ func (m *Metrics) Fenced() { m.fences.Inc() }
 
 // Reconnect counts a lost connection.
 func (m *Metrics) Reconnect(code session.ReasonCode) { m.reconnects.WithLabelValues(label(code)).Inc() }
+
+// StreamError counts a stream error without a meaning of its own.
+func (m *Metrics) StreamError() { m.streams.Inc() }
 
 // IllegalTransition counts a bug.
 func (m *Metrics) IllegalTransition() { m.illegal.Inc() }

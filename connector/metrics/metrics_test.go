@@ -41,13 +41,14 @@ func TestEverythingIsCounted(t *testing.T) {
 	m.Released(session.LoggedOut)
 	m.Fenced()
 	m.Reconnect(session.KeepAlive)
+	m.StreamError()
 	m.IllegalTransition()
 	m.Panic()
 	m.LeaseLost()
 	want := []string{
 		"claims_total 5", "fences_total 1", "illegal_transitions_total 1", "lease_trust_seconds 9.5", "leases_lost_total 1",
 		`reconnects_total{reason="KEEPALIVE"} 1`, `releases_total{reason="LOGGED_OUT"} 1`, `releases_total{reason="none"} 1`,
-		"session_panics_total 1", "sessions_held 3", "slots 100",
+		"session_panics_total 1", "sessions_held 3", "slots 100", "stream_errors_total 1",
 	}
 	if got := scrape(t, m); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

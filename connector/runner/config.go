@@ -59,6 +59,7 @@ type Versions interface {
 // Observer counts what happens, for metrics.
 type Observer interface {
 	Reconnect(session.ReasonCode)
+	StreamError()
 	IllegalTransition()
 	Panic()
 }

@@ -381,7 +381,7 @@ func TestStreamErrorsAndNamesOfTheFarSideAreHarmless(t *testing.T) {
 	simulate(t, func(w *world) {
 		w.start(linked)
 		w.say(event.Connected{}, event.StreamError{Code: "a\x00'; DROP"}, event.Named{PushName: "a\x00b\xff" + strings.Repeat("x", 5000)})
-		w.want("dial 1 "+jid, "WORKING", "WORKING STREAM_ERROR_aDROP", "WORKING STREAM_ERROR_aDROP")
+		w.want("dial 1 "+jid, "WORKING", "stream error!", "WORKING STREAM_ERROR_aDROP", "WORKING STREAM_ERROR_aDROP")
 		if name := w.lastReport().PushName; len(name) > 210 || (strings.ContainsRune(name, 0) || !utf8.ValidString(name)) {
 			t.Errorf("name %q", name)
 		}

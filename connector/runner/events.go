@@ -48,6 +48,7 @@ func (r *Runner) onEvent(e event.Event) {
 	case event.Refused:
 		r.onRefused(e)
 	case event.StreamError:
+		r.deps.Observer.StreamError()
 		r.reason = reason{code: session.StreamError(e.Code)}
 		r.show()
 	}

@@ -187,6 +187,7 @@ func (f *fakeObserver) Reconnect(code session.ReasonCode) {
 	defer f.mu.Unlock()
 	f.lost = append(f.lost, code)
 }
+func (f *fakeObserver) StreamError()       { (*world)(f).note("stream error!") }
 func (f *fakeObserver) IllegalTransition() { (*world)(f).note("illegal!") }
 func (f *fakeObserver) Panic()             { (*world)(f).note("panic!") }
 

@@ -105,7 +105,7 @@ dialing + LoggedOut -> END FAILED LOGGED_OUT; forget; release
 dialing + Banned -> END FAILED TEMP_BAN; release
 dialing + Outdated -> dialing; STARTING CLIENT_OUTDATED; dial 2 4915100000001:7@s.whatsapp.net; refresh v1
 dialing + Refused -> pausing; STARTING CONNECT_FAILURE_418
-dialing + StreamError -> dialing; STARTING STREAM_ERROR_7
+dialing + StreamError -> dialing; STARTING STREAM_ERROR_7; stream error!
 dialing, unlinked + QR -> scanning; SCAN_QR_CODE; codes a b c d e f
 dialing, unlinked + Paired -> linking; device other
 dialing, unlinked + PairFailed -> END FAILED PAIR_ERROR; release
@@ -117,7 +117,7 @@ dialing, unlinked + LoggedOut -> END FAILED LOGGED_OUT; forget; release
 dialing, unlinked + Banned -> END FAILED TEMP_BAN; release
 dialing, unlinked + Outdated -> dialing; STARTING CLIENT_OUTDATED; dial 2 new; refresh v1
 dialing, unlinked + Refused -> pausing; STARTING CONNECT_FAILURE_418
-dialing, unlinked + StreamError -> dialing; STARTING STREAM_ERROR_7
+dialing, unlinked + StreamError -> dialing; STARTING STREAM_ERROR_7; stream error!
 waiting for codes + QR -> scanning; SCAN_QR_CODE; codes a b c d e f
 waiting for codes + Paired -> linking; device other
 waiting for codes + PairFailed -> END FAILED PAIR_ERROR; close 1; release
@@ -129,7 +129,7 @@ waiting for codes + LoggedOut -> END FAILED LOGGED_OUT; close 1; forget; release
 waiting for codes + Banned -> END FAILED TEMP_BAN; close 1; release
 waiting for codes + Outdated -> dialing; STARTING CLIENT_OUTDATED; close 1; dial 2 new; refresh v1
 waiting for codes + Refused -> pausing; STARTING CONNECT_FAILURE_418; close 1
-waiting for codes + StreamError -> dialing; STARTING STREAM_ERROR_7
+waiting for codes + StreamError -> dialing; STARTING STREAM_ERROR_7; stream error!
 scanning + QR -> scanning; codes a b c d e f
 scanning + Paired -> linking; STARTING; clear; device other
 scanning + PairFailed -> END FAILED PAIR_ERROR; close 1; release
@@ -142,7 +142,7 @@ scanning + LoggedOut -> END FAILED LOGGED_OUT; close 1; forget; release
 scanning + Banned -> END FAILED TEMP_BAN; close 1; release
 scanning + Outdated -> dialing; STARTING CLIENT_OUTDATED; clear; close 1; dial 2 new; refresh v1
 scanning + Refused -> pausing; STARTING CONNECT_FAILURE_418; clear; close 1
-scanning + StreamError -> scanning; SCAN_QR_CODE STREAM_ERROR_7
+scanning + StreamError -> scanning; SCAN_QR_CODE STREAM_ERROR_7; stream error!
 linking + Paired -> linking; illegal!
 linking + PairFailed -> END FAILED PAIR_ERROR; close 1; release
 linking + ReconnectNeeded -> loggingIn; close 1; dial 2 4915100000001:7@s.whatsapp.net
@@ -154,7 +154,7 @@ linking + LoggedOut -> END FAILED LOGGED_OUT; close 1; forget; release
 linking + Banned -> END FAILED TEMP_BAN; close 1; release
 linking + Outdated -> loggingIn; STARTING CLIENT_OUTDATED; close 1; dial 2 4915100000001:7@s.whatsapp.net; refresh v1
 linking + Refused -> pausing; STARTING CONNECT_FAILURE_418; close 1
-linking + StreamError -> linking; STARTING STREAM_ERROR_7
+linking + StreamError -> linking; STARTING STREAM_ERROR_7; stream error!
 linking, unrecorded + Paired -> linking; illegal!
 linking, unrecorded + PairFailed -> END FAILED PAIR_ERROR; close 1
 linking, unrecorded + Connected -> linking; illegal!
@@ -164,7 +164,7 @@ linking, unrecorded + LoggedOut -> END FAILED LOGGED_OUT; close 1
 linking, unrecorded + Banned -> END FAILED TEMP_BAN; close 1
 linking, unrecorded + Outdated -> pausing; STARTING CLIENT_OUTDATED; close 1; refresh v1
 linking, unrecorded + Refused -> pausing; STARTING CONNECT_FAILURE_418; close 1
-linking, unrecorded + StreamError -> linking; STARTING STREAM_ERROR_7
+linking, unrecorded + StreamError -> linking; STARTING STREAM_ERROR_7; stream error!
 loggingIn + Paired -> loggingIn; illegal!
 loggingIn + PairFailed -> END FAILED PAIR_ERROR; close 1; release
 loggingIn + Connected -> working; WORKING
@@ -175,7 +175,7 @@ loggingIn + LoggedOut -> END FAILED LOGGED_OUT; close 1; forget; release
 loggingIn + Banned -> END FAILED TEMP_BAN; close 1; release
 loggingIn + Outdated -> loggingIn; STARTING CLIENT_OUTDATED; close 1; dial 2 4915100000001:7@s.whatsapp.net; refresh v1
 loggingIn + Refused -> pausing; STARTING CONNECT_FAILURE_418; close 1
-loggingIn + StreamError -> loggingIn; STARTING STREAM_ERROR_7
+loggingIn + StreamError -> loggingIn; STARTING STREAM_ERROR_7; stream error!
 working + Paired -> working; illegal!
 working + PairFailed -> END FAILED PAIR_ERROR; close 1; release
 working + Named -> working; WORKING
@@ -186,4 +186,4 @@ working + LoggedOut -> END FAILED LOGGED_OUT; close 1; forget; release
 working + Banned -> END FAILED TEMP_BAN; close 1; release
 working + Outdated -> loggingIn; STARTING CLIENT_OUTDATED; close 1; dial 2 4915100000001:7@s.whatsapp.net; refresh v1
 working + Refused -> pausing; STARTING CONNECT_FAILURE_418; close 1
-working + StreamError -> working; WORKING STREAM_ERROR_7`
+working + StreamError -> working; WORKING STREAM_ERROR_7; stream error!`

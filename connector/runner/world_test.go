@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	answer r1 CODE, answer r1 !problem
 //	epoch?, refresh v1, probe, phone r
 //	WORKING, STARTING CODE     a report
-//	illegal!, panic!
+//	stream error!, illegal!, panic!
 type world struct {
 	*testing.T
 	r         *Runner

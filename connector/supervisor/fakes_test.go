@@ -273,6 +273,7 @@ func (*fakeObserver) Claimed(int)                  {}
 func (*fakeObserver) Released(session.ReasonCode)  {}
 func (f *fakeObserver) Fenced()                    { (*world)(f).note("fenced!") }
 func (*fakeObserver) Reconnect(session.ReasonCode) {}
+func (*fakeObserver) StreamError()                 {}
 func (f *fakeObserver) IllegalTransition()         { f.Error("illegal transition") }
 func (*fakeObserver) Panic()                       {}
 
