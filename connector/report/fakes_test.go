@@ -135,4 +135,3 @@ func slow(context.Context, call) ([]session.ID, error) {
 }
 
 func down(context.Context, call) ([]session.ID, error) { return nil, session.ErrUnavailable }
-
