@@ -134,13 +134,15 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads what MarshalJSON wrote. Rules may have become stricter
+// since: a stored config is taken as it is, and who uses a field checks it.
 func (c *Config) UnmarshalJSON(data []byte) error {
-	decoded, err := DecodeConfig(data, Defaults{})
+	var ignored FieldErrors
+	fields, err := decodeObject(data, "config", &ignored)
 	if err != nil {
 		return err
 	}
-	*c = decoded
+	*c = decodeConfig(fields, Defaults{})
 	return nil
 }
 
