@@ -11,6 +11,7 @@ import (
 	"github.com/wafleet/wafleet/connector/report"
 	"github.com/wafleet/wafleet/connector/runner"
 	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -40,7 +41,7 @@ func newFleet(t *testing.T) *fleet {
 	return &fleet{T: t, Store: s, tenant: tenant, open: map[session.ID]int{}}
 }
 
-func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, nil) }
+func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }
 
 // connector registers one and returns its id and how to run it; the result of
 // run leaves the fleet and waits.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wafleet/wafleet/connector/event"
 	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
@@ -53,7 +54,7 @@ func TestMain(m *testing.M) {
 
 // migrate makes the fleet's tables and whatsmeow's.
 func migrate(ctx context.Context, url string) error {
-	if err := store.Migrate(ctx, url, nil); err != nil {
+	if err := schema.Migrate(ctx, url, nil); err != nil {
 		return err
 	}
 	s, err := store.Open(url, store.Options{})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 // exampleKey is the key in the event files.
 const exampleKey = "wafleet-example-key"
 
-func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, nil) }
+func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }
 
 // database is migrated and has one tenant with the example key.
 func database(t *testing.T) (url string) {

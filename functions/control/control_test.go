@@ -13,13 +13,14 @@ import (
 
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 
-func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, nil) }
+func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }
 
 // counted is the real store, with its key look-ups counted.
 type counted struct {

@@ -19,13 +19,14 @@ import (
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/pgtest"
+	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 
-func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, nil) }
+func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }
 
 // service is the whole API over a database of its own, and the holder's side
 // of the store, so that a test can play the connector.

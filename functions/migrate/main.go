@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/schema"
 )
 
 type config struct {
@@ -40,7 +40,7 @@ func run(args []string, out, problems io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, settings.Timeout)
 	defer cancel()
 	started := time.Now()
-	if err := store.Migrate(ctx, settings.DatabaseURL, slog.New(slog.NewTextHandler(out, nil))); err != nil {
+	if err := schema.Migrate(ctx, settings.DatabaseURL, slog.New(slog.NewTextHandler(out, nil))); err != nil {
 		fmt.Fprintln(problems, "migrate:", err)
 		return 1
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/wafleet/wafleet/infra/local/logs"
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/pgserver"
+	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
@@ -51,7 +52,7 @@ func startDatabase(ctx context.Context, set settings, data *dataDir, key string,
 			return nil, err
 		}
 	}
-	if err := store.Migrate(ctx, db.url, telemetry.New(log, slog.LevelInfo)); err != nil {
+	if err := schema.Migrate(ctx, db.url, telemetry.New(log, slog.LevelInfo)); err != nil {
 		return nil, err
 	}
 	if db.Store, err = store.Open(db.url, store.Options{MaxOpen: storeConnections, ApplicationName: "wafleet-local"}); err != nil {

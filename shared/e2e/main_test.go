@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/shared/pgtest"
-	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/schema"
 )
 
 // connectorBinary is built once per test process.
@@ -39,4 +39,4 @@ func (b built) Run() int {
 	return b.m.Run()
 }
 
-func migrate(ctx context.Context, url string) error { return store.Migrate(ctx, url, nil) }
+func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }

@@ -41,6 +41,7 @@ var rules = []rule{
 	{"only these know whatsmeow", not(is("connector/whatsapp", "shared/wasim")), is("go.mau.fi/whatsmeow", "go.mau.fi/libsignal"), true},
 	{"only these know Lambda", not(is("functions/api", "functions/sweep", "shared/e2e/lambdarun")), is("github.com/aws/aws-lambda-go", "github.com/awslabs/aws-lambda-go-api-proxy"), true},
 	{"only these open databases", not(is("shared/store", "shared/pgtest", "shared/pgserver", "connector/whatsapp")), is("database/sql", "github.com/lib/pq"), false},
+	{"only a program that migrates carries the migrations", not(is("functions/migrate", "infra/local")), own("shared/schema"), false},
 	{"the domain depends on nothing of the module", is("shared/session", "shared/backoff", "shared/apikey"), own("functions", "connector", "infra", "shared"), false},
 	{"the store speaks the domain's words only", is("shared/store"), func(p string) bool { return under(p, module) && p != module+"/shared/session" }, false},
 	{"HTTP goes through the use cases", is("functions/httpapi"), own("shared/wasim", "shared/pgserver"), false},

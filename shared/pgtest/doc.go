@@ -11,7 +11,7 @@
 //
 //	func TestSomething(t *testing.T) {
 //		t.Parallel()
-//		url := pgtest.New(t, store.Migrate)
+//		url := pgtest.New(t, schema.Migrate)
 //		...
 //	}
 //

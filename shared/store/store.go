@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"time"
@@ -150,10 +149,3 @@ func logOf(log *slog.Logger) *slog.Logger {
 }
 
 func milliseconds(d time.Duration) int64 { return d.Milliseconds() }
-
-func plural(n int, one string) string {
-	if n == 1 {
-		return fmt.Sprintf("%d %s", n, one)
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}

@@ -1,4 +1,7 @@
-package store
+// Package schema brings the fleet's database up to date. It is apart from
+// package store so that only the programs that migrate carry the migrations and
+// the library that applies them.
+package schema
 
 import (
 	"context"
@@ -9,6 +12,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 //go:embed migrations/*.sql
@@ -16,9 +21,13 @@ var migrations embed.FS
 
 // Migrate brings the schema up to date. Several processes may call it at once:
 // one works, the others wait. Migrations go forward only and expand before
-// they contract, because old and new binaries overlap during a deploy.
+// they contract, because old and new binaries overlap during a deploy. A nil
+// log is silent.
 func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
-	s, err := Open(databaseURL, Options{MaxOpen: 3, ApplicationName: "wafleet-migrate"})
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s, err := store.Open(databaseURL, store.Options{MaxOpen: 3, ApplicationName: "wafleet-migrate"})
 	if err != nil {
 		return err
 	}
@@ -31,17 +40,17 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, s.db, files, goose.WithSessionLocker(locker))
+	provider, err := goose.NewProvider(goose.DialectPostgres, s.DB(), files, goose.WithSessionLocker(locker))
 	if err != nil {
 		return fmt.Errorf("read the embedded migrations: %w", err)
 	}
 	results, err := provider.Up(ctx)
 	for _, result := range results {
-		logOf(log).Info("migrated", "version", result.Source.Version, "took", result.Duration.String())
+		log.Info("migrated", "version", result.Source.Version, "took", result.Duration.String())
 	}
 	if err != nil {
-		return domain("migrate", err)
+		return fmt.Errorf("migrate: %w", err)
 	}
-	logOf(log).Info("schema is up to date", "applied", plural(len(results), "migration"))
+	log.Info("schema is up to date", "applied", len(results))
 	return nil
 }
