@@ -6,22 +6,22 @@ PKG     ?= ./...
 DATA    ?= .data
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
+GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
 # The tests' Postgres: found on the machine, or fetched once.
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e bench lint build invoke clean bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test e2e bench lint build invoke clean programs bin/api bin/migrate bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: bin/connector bin/wafleet-local ## Run the whole system in the foreground (WHATSAPP=real|sim PORT= API_KEY= CONNECTORS= DATABASE_URL= LOG=1)
+run: programs ## Run the whole system in the foreground (WHATSAPP=real|sim PORT= API_KEY= CONNECTORS= DATABASE_URL= LOG=1)
 	@exec bin/wafleet-local run --attached --data $(DATA)
 
-scan: bin/wafleet-local ## Let the simulated phone scan a session's QR code (SESSION=my-session [NUMBER=5511999990001])
+scan: programs ## Let the simulated phone scan a session's QR code (SESSION=my-session [NUMBER=5511999990001])
 	$(if $(SESSION),,$(error give the session: make scan SESSION=my-session))
 	@exec bin/wafleet-local scan --data $(DATA) '$(SESSION)' $(NUMBER)
 
@@ -40,10 +40,11 @@ lint: ## Check form, vet, staticcheck, go.mod and the import rules
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	$(GO) test ./shared/house
 
-build: bin/connector bin/wafleet-local bin/api bin/migrate bin/wasim ## Build every program into bin/
+build: programs bin/api bin/migrate bin/wasim ## Build every program into bin/
 
-invoke: bin/lambdarun bin/bootstrap bin/wafleet-local ## Run the Lambda binary on an event by hand (EVENT=functions/api/events/get.json)
+invoke: bin/lambdarun bin/bootstrap programs ## Run the Lambda binary on an event by hand (EVENT=functions/api/events/get.json)
 	$(if $(EVENT),,$(error give an event: make invoke EVENT=functions/api/events/get.json))
 	@API_KEY="$${API_KEY:-wafleet-example-key}" exec bin/wafleet-local with-database --data $(DATA) bin/lambdarun -bootstrap bin/bootstrap $(EVENT)
 
@@ -51,12 +52,9 @@ clean: ## Remove what was built; the data of make run stays in .data
 	rm -rf bin bootstrap
 
 # Always built: the go command knows best what is up to date.
-bin/connector:
-	@test -x $@ || echo "building $@ (the first time takes up to a minute) ..."
-	@$(GOBUILD) -o $@ ./connector
-bin/wafleet-local:
-	@test -x $@ || echo "building $@ (the first time takes up to a minute) ..."
-	@$(GOBUILD) -o $@ ./infra/local
+programs:
+	@test -x bin/connector || echo "building (the first time takes up to a minute) ..."
+	@$(GOBUILD) -o bin/ ./connector ./infra/local && mv -f bin/local bin/wafleet-local
 bin/api:
 	@$(GOBUILD) -o $@ ./functions/api
 bin/migrate:

@@ -21,6 +21,9 @@ import (
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
+// version is set at link time: -ldflags '-X main.version=...'.
+var version = "dev"
+
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "connector:", err)

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -187,7 +185,7 @@ func (p *process) prepare(ctx context.Context) error {
 // ends.
 func (p *process) hold(ctx, intake context.Context) error {
 	host, _ := os.Hostname()
-	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version()}
+	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version}
 	log := p.log.With("connector", string(me.ID))
 	return lease.Hold(ctx, p.control, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
 		log.Info("connector registered", "slots", me.Slots, "address", me.Address, "version", me.Version, "client_version", p.devices.Versions().Current())
@@ -236,21 +234,4 @@ func (d device) Connect(ctx context.Context, jid string, sink func(event.Event))
 		return nil, err
 	}
 	return conn, nil
-}
-
-// version is the module's version, or the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" && len(setting.Value) >= 12 {
-			return setting.Value[:12]
-		}
-	}
-	return fmt.Sprintf("devel (%s)", info.GoVersion)
 }
