@@ -30,6 +30,10 @@ import (
 // heartbeat.
 const controlConns = 4
 
+// controlAnswer is how long Postgres may be silent on a heartbeat, claim or
+// report. No statement of these waits for another's lock for long.
+const controlAnswer = 5 * time.Second
+
 // bootTimeout bounds what is done before the first claim.
 const bootTimeout = 30 * time.Second
 
@@ -57,7 +61,7 @@ type holding struct {
 func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, error) {
 	p := &process{config: c, listener: listener, log: log, pacer: rate.NewLimiter(rate.Limit(c.Connects), c.Connects)}
 	var err error
-	if p.control, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: controlConns, ApplicationName: "wafleet-connector"}); err != nil {
+	if p.control, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}); err != nil {
 		return nil, err
 	}
 	if p.shared, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: c.DatabaseMax - controlConns + 1, ApplicationName: "wafleet-devices"}); err != nil {

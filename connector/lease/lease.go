@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -133,12 +134,19 @@ func Hold(ctx context.Context, s Store, me store.Connector, config Config, log *
 	return err
 }
 
-// keep beats until ctx ends or the lease is lost.
+// keep beats until ctx ends or the lease is lost. A beat runs beside it: one
+// that hangs must not keep it from seeing the end of trust. keep returns when
+// its last beat has, which the store bounds.
 func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, trust *Trust, log *slog.Logger, lose context.CancelCauseFunc) {
 	end := time.NewTimer(trust.Left())
 	defer end.Stop()
-	beat := time.NewTimer(backoff.Jitter(config.Beat))
-	defer beat.Stop()
+	next := time.NewTimer(backoff.Jitter(config.Beat))
+	defer next.Stop()
+	results := make(chan beat, 1)
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	for {
 		select {
 		case <-ctx.Done():
@@ -151,28 +159,35 @@ func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, t
 			log.Error("the lease could not be renewed in time; every session is given up")
 			lose(session.ErrLeaseLost)
 			return
-		case <-beat.C:
-		}
-		sent := time.Now()
-		attempt, cancel := context.WithTimeout(ctx, max(trust.Left(), 0))
-		err := s.RenewHeld(attempt, id, config.TTL)
-		cancel()
-		switch {
-		case errors.Is(err, session.ErrLeaseLost):
-			trust.ended.Store(true)
-			log.Error("the lease has passed; every session is given up")
-			lose(session.ErrLeaseLost)
-			return
-		case err != nil:
-			if ctx.Err() == nil {
-				log.Warn("the lease was not renewed", "trust_left", trust.Left().Round(time.Millisecond).String(), "error", err.Error())
+		case <-next.C:
+			beats.Go(func() {
+				attempt, cancel := context.WithTimeout(ctx, max(trust.Left(), 0))
+				defer cancel()
+				sent := time.Now()
+				results <- beat{sent, s.RenewHeld(attempt, id, config.TTL)}
+			})
+		case b := <-results:
+			switch {
+			case errors.Is(b.err, session.ErrLeaseLost):
+				trust.ended.Store(true)
+				log.Error("the lease has passed; every session is given up")
+				lose(session.ErrLeaseLost)
+				return
+			case b.err != nil:
+				log.Warn("the lease was not renewed", "trust_left", trust.Left().Round(time.Millisecond).String(), "error", b.err.Error())
+				next.Reset(backoff.Jitter(config.Beat / 4))
+			default:
+				if trust.renew(b.sent, config.Trust) {
+					end.Reset(trust.Left())
+				}
+				next.Reset(backoff.Jitter(config.Beat))
 			}
-			beat.Reset(backoff.Jitter(config.Beat / 4))
-		default:
-			if trust.renew(sent, config.Trust) {
-				end.Reset(trust.Left())
-			}
-			beat.Reset(backoff.Jitter(config.Beat))
 		}
 	}
+}
+
+// beat is one heartbeat's result.
+type beat struct {
+	sent time.Time
+	err  error
 }

@@ -26,7 +26,8 @@ type fakeStore struct {
 	until  time.Time     // guarded by mu
 	ended  bool          // guarded by mu
 	beats  int           // guarded by mu
-	answer time.Duration // how long a beat takes; negative: until the context ends
+	answer time.Duration // how long a beat takes; negative: until the context ends, or longer
+	stuck  time.Duration // how much longer than its context a beat takes
 	down   bool          // guarded by mu; beats fail at once
 }
 
@@ -47,6 +48,7 @@ func (f *fakeStore) RenewHeld(ctx context.Context, _ session.ConnectorID, ttl ti
 	}
 	if answer < 0 {
 		<-ctx.Done()
+		time.Sleep(f.stuck)
 		return session.ErrUnavailable
 	}
 	time.Sleep(answer)
@@ -103,6 +105,7 @@ func TestAuthorityEndsBeforeTheLeasePasses(t *testing.T) {
 	for name, trouble := range map[string]func(*fakeStore){
 		"fails at once": func(f *fakeStore) { f.down = true },
 		"hangs":         func(f *fakeStore) { f.answer = -1 },
+		"hangs longer":  func(f *fakeStore) { f.answer, f.stuck = -1, time.Minute },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

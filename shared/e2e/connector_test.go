@@ -42,11 +42,26 @@ func (b *logBuffer) read() (text string, more <-chan struct{}) {
 	return b.text.String(), b.more
 }
 
-// connector starts a connector with scaled times and waits until it is
-// registered. env lines are "NAME=value".
+// connector launches a connector and waits until it is registered.
 func (s *system) connector(env ...string) *process {
 	s.Helper()
 	before := s.liveConnectors()
+	p := s.launch(env...)
+	s.eventually("the registration of the connector", func() bool {
+		select {
+		case <-p.exited:
+			s.Fatal("the connector ended at once")
+		default:
+		}
+		return s.liveConnectors() > before
+	})
+	return p
+}
+
+// launch starts a connector with scaled times. env lines are "NAME=value"; the
+// last of a name counts.
+func (s *system) launch(env ...string) *process {
+	s.Helper()
 	p := &process{TB: s.TB, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
 	p.cmd = exec.Command(connectorBinary)
 	p.cmd.Env = append([]string{
@@ -71,14 +86,6 @@ func (s *system) connector(env ...string) *process {
 			text, _ := p.log.read()
 			s.Logf("connector log:\n%s", tail(text, 8000))
 		}
-	})
-	s.eventually("the registration of the connector", func() bool {
-		select {
-		case <-p.exited:
-			s.Fatal("the connector ended at once")
-		default:
-		}
-		return s.liveConnectors() > before
 	})
 	return p
 }

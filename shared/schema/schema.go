@@ -27,7 +27,7 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s, err := store.Open(databaseURL, store.Options{MaxOpen: 3, ApplicationName: "wafleet-migrate"})
+	s, err := store.Open(databaseURL, store.Options{MaxOpen: 3, Answer: -1, ApplicationName: "wafleet-migrate"})
 	if err != nil {
 		return err
 	}

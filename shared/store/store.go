@@ -22,6 +22,9 @@ type Store struct {
 type Options struct {
 	// MaxOpen caps the connections; 2 where it is zero, which fits a Lambda.
 	MaxOpen int
+	// Answer is how long the server may be silent before a connection is given
+	// up; 10 s where it is zero, for ever where it is negative.
+	Answer time.Duration
 	// ApplicationName shows in pg_stat_activity.
 	ApplicationName string
 }
@@ -40,6 +43,10 @@ func Open(databaseURL string, o Options) (*Store, error) {
 	if o.MaxOpen == 0 {
 		o.MaxOpen = 2
 	}
+	if o.Answer == 0 {
+		o.Answer = 10 * time.Second
+	}
+	connector.Dialer(patientDialer{o.Answer})
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)

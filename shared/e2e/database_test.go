@@ -1,0 +1,135 @@
+package e2e
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// databaseLink is the way from connectors to Postgres, which a test can cut.
+type databaseLink struct {
+	*system
+	proxy *toxiproxy.Proxy
+	url   string
+}
+
+func (s *system) databaseLink() *databaseLink {
+	s.Helper()
+	u, err := url.Parse(s.url)
+	if err != nil {
+		s.Fatal(err)
+	}
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	l := &databaseLink{system: s, proxy: toxiproxy.NewProxy(server, "postgres", "127.0.0.1:0", u.Host)}
+	l.restore()
+	u.Host = l.proxy.Listen
+	l.url = u.String()
+	s.Cleanup(l.proxy.Stop)
+	return l
+}
+
+// cut resets every connection and refuses new ones.
+func (l *databaseLink) cut() { l.proxy.Stop() }
+
+func (l *databaseLink) restore() {
+	l.Helper()
+	if err := l.proxy.Start(); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// toxic adds a fault; see the documentation of toxiproxy for the words.
+func (l *databaseLink) toxic(json string) {
+	l.Helper()
+	if _, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(json)); err != nil {
+		l.Fatal(err)
+	}
+}
+
+func TestAShortLossOfTheDatabaseTouchesNoSession(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, options{})
+	l := s.databaseLink()
+	c := s.connector("DATABASE_URL="+l.url, "LEASE_TTL=9s") // trusted for 6 s after a beat, beats every 2.4 s
+	s.pair("a", "5511999990401", postgresStart)
+	worker, logins := s.get("a").text("assignedWorker"), s.sim.Stats().Logins
+	l.cut()
+	c.waitFor("the lease was not renewed")
+	l.restore()
+	s.start("b", "")
+	s.wait("b", session.ScanQRCode) // the connector works again
+	s.wait("a", session.Working)
+	if s.get("a").text("assignedWorker") != worker || s.sim.Stats().Logins != logins {
+		t.Error("the session was moved or connected again")
+	}
+}
+
+func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*databaseLink){
+		"cut": (*databaseLink).cut,
+		"black hole": func(l *databaseLink) {
+			l.toxic(`{"name":"down","type":"timeout","stream":"downstream","attributes":{"timeout":0}}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, options{})
+			l := s.databaseLink()
+			c := s.connector("DATABASE_URL=" + l.url)
+			s.pair("a", "5511999990411", postgresStart)
+			s.pair("b", "5511999990412", documentedStart)
+			worker := s.get("a").text("assignedWorker")
+			lose(l)
+			c.waitFor("every session is given up")
+			s.eventually("the end of the sockets", func() bool { return s.sim.Stats().Open == 0 })
+			s.wait("a", session.Starting)
+			if name == "cut" {
+				l.restore()
+			} else if err := l.proxy.Toxics.RemoveToxic(t.Context(), "down"); err != nil {
+				t.Fatal(err)
+			}
+			s.wait("a", session.Working)
+			s.wait("b", session.Working)
+			if s.get("a").text("assignedWorker") == worker {
+				t.Error("the connector goes on under the id whose lease it lost")
+			}
+			if code := c.end(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+func TestASlowDatabaseOnlySlowsDown(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, options{})
+	l := s.databaseLink()
+	s.connector("DATABASE_URL="+l.url, "LEASE_TTL=9s")
+	l.toxic(`{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":50}}`)
+	s.pair("a", "5511999990421", documentedStart)
+	s.stop("a")
+	s.eventually("the end of the socket", func() bool { return s.sim.Stats().Open == 0 })
+}
+
+func TestAConnectorWaitsForItsDatabase(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, options{})
+	l := s.databaseLink()
+	l.cut()
+	c := s.launch("DATABASE_URL=" + l.url)
+	c.waitFor("not ready yet")
+	if _, err := net.Dial("tcp", l.proxy.Listen); err == nil {
+		t.Fatal("the link is not cut")
+	}
+	l.restore()
+	s.start("a", "")
+	s.wait("a", session.ScanQRCode)
+}
