@@ -25,7 +25,7 @@ import (
 func BenchmarkStartToQR(b *testing.B) {
 	const sessions = 200
 	s := newSystem(b, options{})
-	s.connector("SLOTS=1000", "LOG_LEVEL=WARN", "LEASE_TTL=15s")
+	s.connector("SLOTS=1000", "LOG_LEVEL=WARN")
 	s.start("warm-up", postgresStart)
 	s.qr("warm-up")
 	for b.Loop() {
@@ -109,7 +109,7 @@ func (s *system) exec(query string, args ...any) {
 func BenchmarkMemoryPerSession(b *testing.B) {
 	const sessions = 500
 	s := newSystem(b, options{})
-	env := []string{"LOG_LEVEL=WARN", "LEASE_TTL=15s", "SLOTS=1000"}
+	env := []string{"LOG_LEVEL=WARN", "SLOTS=1000"}
 	for b.Loop() {
 		c := s.connector(env...)
 		empty := rss(b, c)
