@@ -83,7 +83,7 @@ func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 		}
 		level := new(slog.LevelVar)
 		log := s.logFor(c, level)
-		log.Info("session claimed", "name", string(c.Name), "linked", c.JID != "")
+		log.Info("session claimed", "linked", c.JID != "") // not the name: people name sessions after numbers
 		outcome := s.runTerm(ctx, t, log, level)
 		s.giveBack(ctx, t, outcome, log)
 		lose(context.Canceled)
