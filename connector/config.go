@@ -27,6 +27,8 @@ type config struct {
 	Connects    int    `env:"CONNECTS_PER_SECOND" envDefault:"25"`
 
 	LeaseTTL time.Duration `env:"LEASE_TTL" envDefault:"15s"`
+	// TaskMetadata is set by ECS: where a container asks about its task.
+	TaskMetadata string `env:"ECS_CONTAINER_METADATA_URI_V4"`
 
 	Version           string        `env:"WHATSAPP_VERSION"`
 	DialAddr          string        `env:"WHATSAPP_DIAL_ADDR"`

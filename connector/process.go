@@ -48,6 +48,7 @@ type process struct {
 	pacer    *rate.Limiter
 	state    health.State
 	metrics  *metrics.Metrics
+	task     string // ARN of the ECS task; set before the first lease, empty outside of ECS
 
 	holding atomic.Pointer[holding]
 }
@@ -182,14 +183,28 @@ func (p *process) prepare(ctx context.Context) error {
 	fetch, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	p.devices.Versions().Prepare(fetch)
+	p.learnTask(ctx)
 	return nil
+}
+
+// learnTask finds out by which name ECS will report the death of this process.
+// Nothing depends on it: without it the lease passes by itself.
+func (p *process) learnTask(ctx context.Context) {
+	if p.config.TaskMetadata == "" {
+		return
+	}
+	task, err := taskOf(ctx, p.config.TaskMetadata)
+	if err != nil {
+		p.log.Warn("the task is unknown; if it is stopped its sessions wait for the lease to pass", "error", err.Error())
+	}
+	p.task = task
 }
 
 // hold registers under a new id and runs sessions until intake or the lease
 // ends.
 func (p *process) hold(ctx, intake context.Context) error {
 	host, _ := os.Hostname()
-	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version}
+	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version, Task: p.task}
 	log := p.log.With("connector", string(me.ID))
 	return lease.Hold(ctx, p.control, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
 		log.Info("connector registered", "slots", me.Slots, "address", me.Address, "version", me.Version, "client_version", p.devices.Versions().Current())

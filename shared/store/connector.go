@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
@@ -13,15 +14,16 @@ type Connector struct {
 	Address string // host:port of its health and metrics, for people
 	Slots   int
 	Version string
+	Task    string // ARN of its ECS task, empty outside of ECS
 }
 
 const register = `
-INSERT INTO connector (id, address, slots, version, lease_until)
-VALUES ($1, $2, $3, $4, now() + $5 * interval '1 millisecond')`
+INSERT INTO connector (id, address, slots, version, task, lease_until)
+VALUES ($1, $2, $3, $4, NULLIF($5, ''), now() + $6 * interval '1 millisecond')`
 
 // Register enters a connector with a lease of ttl. The id must be new.
 func (s *Store) Register(ctx context.Context, c Connector, ttl time.Duration) error {
-	_, err := s.db.ExecContext(ctx, register, c.ID, c.Address, c.Slots, c.Version, milliseconds(ttl))
+	_, err := s.db.ExecContext(ctx, register, c.ID, c.Address, c.Slots, c.Version, c.Task, milliseconds(ttl))
 	return domain("register the connector", err)
 }
 
@@ -47,6 +49,19 @@ func (s *Store) SetDraining(ctx context.Context, id session.ConnectorID) error {
 func (s *Store) EndLease(ctx context.Context, id session.ConnectorID) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE connector SET lease_until = now(), draining = true WHERE id = $1 AND lease_until > now()`, id)
 	return domain("end the lease", err)
+}
+
+const endLeaseOfTask = `
+UPDATE connector SET lease_until = now(), draining = true WHERE task = $1 AND lease_until > now() RETURNING id`
+
+// EndLeaseOfTask ends the leases of an ECS task that has stopped, at once, and
+// returns whose they were. Only who knows that the task is gone may call it, see
+// EndLease. A task runs once, so a repeated or late call finds nothing to end.
+func (s *Store) EndLeaseOfTask(ctx context.Context, task string) ([]session.ConnectorID, error) {
+	return collect(ctx, s.db, "end the lease of a task", func(rows *sql.Rows) (session.ConnectorID, error) {
+		var id session.ConnectorID
+		return id, rows.Scan(&id)
+	}, endLeaseOfTask, task)
 }
 
 // oneRow runs an update that must hit a row, or returns missing.
