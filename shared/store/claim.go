@@ -81,6 +81,10 @@ func scanClaim(rows *sql.Rows) (Claim, error) {
 	return c, nil
 }
 
+// enqueueOrphans also ends the terms of sessions that nobody wants and whose
+// holder died before it could: their codes must not outlive them. That is a
+// claim by nobody, so the epoch goes up. The dead are named by id: of a row that
+// changed meanwhile only the row itself is looked at again.
 const enqueueOrphans = `
 WITH orphans AS (
     INSERT INTO start_job (session_id)
@@ -92,6 +96,16 @@ WITH orphans AS (
       AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = s.id)
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
+), ended AS (
+    UPDATE session_run r SET holder = NULL, epoch = r.epoch + 1, state = 'STOPPED', seen_generation = GREATEST(r.seen_generation, s.generation),
+        reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now()
+    FROM session s
+    WHERE s.id = r.session_id AND s.desired = 'stopped'
+      AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))
+    RETURNING r.session_id, r.epoch
+), cleared AS (
+    UPDATE pairing q SET epoch = e.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
+    FROM ended e WHERE q.session_id = e.session_id
 ), buried AS (
     DELETE FROM connector c WHERE c.lease_until < now() - interval '1 hour'
       AND NOT EXISTS (SELECT FROM session_run r WHERE r.holder = c.id)
@@ -99,7 +113,7 @@ WITH orphans AS (
 SELECT session_id, pg_notify('` + HintChannel + `', session_id::text) FROM orphans`
 
 // EnqueueOrphans gives every wanted session that nobody alive holds a start
-// job, and forgets connectors that are long dead. It returns how many jobs it
+// job, ends the terms that dead connectors left of unwanted ones, and forgets connectors that are long dead. It returns how many jobs it
 // made. Any number of processes may call it at once.
 func (s *Store) EnqueueOrphans(ctx context.Context) (int, error) {
 	ids, err := collect(ctx, s.db, "enqueue orphans", func(rows *sql.Rows) (session.ID, error) {

@@ -147,6 +147,38 @@ func TestSessionsOfADeadConnectorMoveAndItsWritesAreFenced(t *testing.T) {
 	}
 }
 
+// A holder that dies between the stop and the release leaves nothing behind.
+func TestAnUnwantedSessionOfADeadConnectorIsEnded(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	old := f.connector("old")
+	first := f.claim(old, 1)[0]
+	if err := f.PutQRIfEpoch(t.Context(), termOf(first), session.QRCodes{Codes: []string{"2@code"}, First: time.Minute, Next: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Stop(t.Context(), f.tenant, "a"); err != nil {
+		t.Fatal(err)
+	}
+	left := `SELECT count(*) FROM session_run r JOIN pairing p USING (session_id) WHERE r.holder IS NOT NULL OR p.codes IS NOT NULL`
+	must[int](f)(f.EnqueueOrphans(t.Context()))
+	if f.count(left) != 1 {
+		t.Fatal("ended while the holder lives")
+	}
+	if err := f.EndLease(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 || f.count(left) != 0 {
+		t.Fatalf("%d jobs, want none; %d terms or codes left, want none", n, f.count(left))
+	}
+	f.wantFenced(old, first)
+	f.wantStatus("a", session.Stopped, "")
+	f.start("a")
+	if next := f.claim(f.connector("next"), 1)[0]; next.Epoch <= first.Epoch+1 {
+		t.Errorf("epoch %d after %d and the end of its term", next.Epoch, first.Epoch)
+	}
+}
+
 // wantFenced tries every write of a holder with a term that is over.
 func (f *fleet) wantFenced(me session.ConnectorID, c store.Claim) {
 	f.Helper()
