@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e bench lint build invoke clean programs bin/api bin/migrate bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test e2e bench lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
@@ -42,9 +42,12 @@ lint: ## Check form, vet, staticcheck, go.mod and the import rules
 	$(GO) mod tidy -diff
 	$(GO) test ./shared/house
 
-build: programs bin/api bin/migrate bin/wasim ## Build every program into bin/
+build: programs bin/api bin/migrate bin/sweep bin/wasim ## Build every program into bin/
 
-invoke: bin/lambdarun bin/bootstrap programs ## Run the Lambda binary on an event by hand (EVENT=functions/api/events/get.json)
+# The function that an event file belongs to: functions/NAME/events/x.json.
+FUNCTION = $(if $(filter functions/%,$(EVENT)),$(word 2,$(subst /, ,$(EVENT))),api)
+
+invoke: bin/lambdarun bin/bootstrap programs ## Run the function of an event by hand, as a Lambda (EVENT=functions/api/events/get.json)
 	$(if $(EVENT),,$(error give an event: make invoke EVENT=functions/api/events/get.json))
 	@API_KEY="$${API_KEY:-wafleet-example-key}" exec bin/wafleet-local with-database --data $(DATA) bin/lambdarun -bootstrap bin/bootstrap $(EVENT)
 
@@ -59,10 +62,12 @@ bin/api:
 	@$(GOBUILD) -o $@ ./functions/api
 bin/migrate:
 	@$(GOBUILD) -o $@ ./functions/migrate
+bin/sweep:
+	@$(GOBUILD) -o $@ ./functions/sweep
 bin/wasim:
 	@$(GOBUILD) -o $@ ./shared/wasim/cmd/wasim
 bin/bootstrap:
-	@$(GOBUILD) -tags lambda.norpc -o $@ ./functions/api
+	@$(GOBUILD) -tags lambda.norpc -o $@ ./functions/$(FUNCTION)
 bin/pgtest:
 	@$(GOBUILD) -o $@ ./shared/pgtest/cmd/pgtest
 bin/lambdarun:

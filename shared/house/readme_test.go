@@ -24,7 +24,7 @@ func TestTheReadmeNamesWhatTheCodeKnows(t *testing.T) {
 			t.Errorf("the README does not explain the reason %s", code)
 		}
 	}
-	variable := regexp.MustCompile(`env:"([A-Z_]+)`)
+	variable := regexp.MustCompile(`env:"([A-Z0-9_]+)`)
 	for _, p := range list(t, "./functions/...", "./connector/...", "./infra/...") {
 		for _, file := range p.GoFiles {
 			source, err := os.ReadFile(filepath.Join(p.Dir, file))

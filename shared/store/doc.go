@@ -6,7 +6,7 @@
 //	tenant, api_key, session, pairing_request   the control plane
 //	session_run, pairing                        the claim, then only the holder, fenced by epoch
 //	start_job                                   whoever finds a wanted session that nobody holds; the claim removes it
-//	connector                                   that connector
+//	connector                                   that connector; who knows that it is dead may end its lease
 //
 // # Fencing
 //

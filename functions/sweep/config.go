@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
+)
+
+// config is the whole environment of sweep.
+type config struct {
+	// DatabaseURL of Postgres, with sslmode. A secret.
+	DatabaseURL string `env:"DATABASE_URL"`
+	// Fleet tells the metrics of several fleets in one AWS account apart.
+	Fleet string `env:"FLEET" envDefault:"wafleet"`
+	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
+	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO"`
+
+	level slog.Level
+}
+
+// readConfig reads and checks everything and reports all mistakes together. No
+// value of a variable is repeated in the error: some are secrets.
+func readConfig() (config, error) {
+	c, err := env.ParseAs[config]()
+	if err != nil {
+		return c, errors.New("the environment cannot be read")
+	}
+	var mistakes []error
+	if c.DatabaseURL == "" {
+		mistakes = append(mistakes, errors.New("DATABASE_URL is missing: postgres://user:password@host:5432/name?sslmode=verify-full"))
+	} else if err := checkDatabaseURL(c.DatabaseURL); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
+		mistakes = append(mistakes, errors.New("LOG_LEVEL must be one of DEBUG, INFO, WARN, ERROR"))
+	}
+	if c.Fleet == "" || len(c.Fleet) > maxDimension {
+		mistakes = append(mistakes, errors.New("FLEET must have 1 to 250 characters"))
+	}
+	return c, errors.Join(mistakes...)
+}
+
+// maxDimension keeps clear of CloudWatch's own limit, which is 1024.
+const maxDimension = 250
+
+// checkDatabaseURL lets the store judge, so that there is one rule.
+func checkDatabaseURL(url string) error {
+	opened, err := store.Open(url, store.Options{})
+	if err != nil {
+		return err
+	}
+	return opened.Close()
+}

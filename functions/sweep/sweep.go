@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// sweepTimeout bounds one sweep. A function that runs it needs a longer timeout
+// than this.
+const sweepTimeout = 20 * time.Second
+
+// fleet is what a sweep needs of the database.
+type fleet interface {
+	EndLeaseOfTask(ctx context.Context, task string) ([]session.ConnectorID, error)
+	EnqueueOrphans(ctx context.Context) (jobs int, err error)
+	FleetStatus(ctx context.Context) (store.FleetStatus, error)
+}
+
+// sweeper sweeps. It has no state of its own: any number may run at once.
+type sweeper struct {
+	fleet fleet
+	log   *slog.Logger
+}
+
+// summary is what a sweep did and saw.
+type summary struct {
+	LeasesEnded *int `json:"leasesEnded,omitempty"` // after a death only
+	Orphans     int  `json:"orphans"`               // start jobs that this sweep made
+
+	// What was there after that: a store.FleetStatus.
+	Wanted           int     `json:"wanted"`
+	Held             int     `json:"held"`
+	Unplaced         int     `json:"unplaced"`
+	OldestJobSeconds float64 `json:"oldestJobSeconds"`
+	ConnectorsAlive  int     `json:"connectorsAlive"`
+	Slots            int     `json:"slots"`
+	SlotsFree        int     `json:"slotsFree"`
+}
+
+// sweep gives orphans their start jobs and counts the fleet after that.
+func (s sweeper) sweep(ctx context.Context) (summary, error) {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	orphans, err := s.fleet.EnqueueOrphans(ctx)
+	if err != nil {
+		return summary{}, fmt.Errorf("sweep: %w", err)
+	}
+	status, err := s.fleet.FleetStatus(ctx)
+	if err != nil {
+		return summary{}, fmt.Errorf("sweep: %w", err)
+	}
+	return summary{
+		Orphans: orphans, Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
+		OldestJobSeconds: status.OldestJob.Round(time.Millisecond).Seconds(),
+		ConnectorsAlive:  status.Alive, Slots: status.Slots, SlotsFree: status.SlotsFree,
+	}, nil
+}
+
+// bury ends the lease of a task that is known to be gone, and sweeps. A lease
+// that was ended stays ended where the sweep fails; the next one finds what it
+// left.
+func (s sweeper) bury(ctx context.Context, task string) (summary, error) {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	ended, err := s.fleet.EndLeaseOfTask(ctx, task)
+	if err != nil {
+		return summary{}, err
+	}
+	for _, id := range ended {
+		s.log.InfoContext(ctx, "lease ended", "connector", string(id), "reason", "TASK_STOPPED", "task", task)
+	}
+	found, err := s.sweep(ctx)
+	n := len(ended)
+	found.LeasesEnded = &n
+	return found, err
+}
+
+// every sweeps until the context ends, with pauses that several loops do not
+// share. A sweep that fails is logged, and the next one makes up for it.
+func (s sweeper) every(ctx context.Context, pause time.Duration, done func(summary) error) error {
+	for {
+		found, err := s.sweep(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			s.log.WarnContext(ctx, "the sweep failed; the next one follows", "error", err.Error())
+		default:
+			if err := done(found); err != nil {
+				return err
+			}
+		}
+		if !wait(ctx, backoff.Jitter(pause)) {
+			return nil
+		}
+	}
+}
+
+// wait reports whether the time passed before the context ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
