@@ -92,7 +92,8 @@ func (s *Store) DB() *sql.DB { return s.db }
 func (s *Store) PoolStats() sql.DBStats { return s.db.Stats() }
 
 // WithLock runs do while no other process of the fleet runs under the same
-// name: for schema changes that several connectors may try at boot.
+// name: for schema changes that several connectors may try at boot. An error of
+// do that a retry may mend becomes session.ErrUnavailable too.
 func (s *Store) WithLock(ctx context.Context, name string, do func(context.Context) error) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -106,7 +107,7 @@ func (s *Store) WithLock(ctx context.Context, name string, do func(context.Conte
 		// The lock ends with the connection too; a failure here only delays others.
 		_, _ = conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(hashtextextended($1, 0))`, name)
 	}()
-	return do(ctx)
+	return domain("under the lock "+name, do(ctx))
 }
 
 // inTx runs do in one transaction and rolls back where it fails.
