@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,18 @@ func TestAStoreThatDoesNotOpenFailsTheSession(t *testing.T) {
 		w.want("claim 5/0", "claim 5/0", "open s0", "release s0 FAILED STORE_ERROR", "claim 5/0")
 		if r := w.reports[0]; r.Seen != 1 || r.Epoch != 1 || strings.Contains(r.Message, "secret") {
 			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestAStoreThatIsNotAvailableIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	simulate(t, rare(5), func(w *world) {
+		w.onOpen = func(context.Context, store.Claim) error { return fmt.Errorf("%w: locked", session.ErrUnavailable) }
+		w.queue(many(1)...)
+		w.want("claim 5/0", "claim 5/0", "open s0", "release s0 STARTING STORE_ERROR", "claim 5/0")
+		if r := w.reports[0]; r.RetryIn < time.Second {
+			t.Errorf("tried again after %v", r.RetryIn)
 		}
 	})
 }

@@ -59,6 +59,9 @@ func (t *term) release() {
 	}
 }
 
+// storePause is before a device store that was not available is tried again.
+const storePause = 2 * time.Second
+
 // run sets the runner and reports whether a release is wished for already.
 func (t *term) run(r *runner.Runner) (released bool) {
 	t.mu.Lock()
@@ -120,6 +123,9 @@ func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, lev
 		log.Error("the device store could not be opened", "error", err.Error())
 		reason := session.NewReason(session.StoreError, time.Time{}, "") // the error may name paths
 		last.State, last.Code, last.Message = session.Failed, reason.Code, reason.Message
+		if errors.Is(err, session.ErrUnavailable) {
+			last.State, last.RetryIn = session.Starting, backoff.Jitter(storePause)
+		}
 		return runner.Outcome{Report: last}
 	}
 	r := runner.New(s.deps, runner.Term{Claim: t.claim, Device: device, Log: log, Level: level})

@@ -107,17 +107,34 @@ func (d *Devices) Open(ctx context.Context, term Term) (*Device, error) {
 
 // filePragmas: the claim guarantees one opener, so the lock is exclusive, which
 // also keeps the write-ahead log's index out of shared memory; a network file
-// system has none.
+// system has none. Who still has the lock after the timeout does not let go by
+// itself: the lease that it was taken under has passed before the claim.
 var filePragmas = url.Values{"_pragma": {
-	"locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "busy_timeout(5000)",
+	"locking_mode(EXCLUSIVE)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "busy_timeout(2000)",
 }}.Encode()
+
+func fileURL(path string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + filePragmas
+}
 
 func (d *Device) openFile(ctx context.Context) error {
 	path, err := d.filePath()
 	if err != nil {
 		return err
 	}
-	if d.file, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+filePragmas); err != nil {
+	err = d.openAt(ctx, path)
+	if !isLocked(err) {
+		return err
+	}
+	if path, err = d.takeOver(ctx, path); err != nil {
+		return err
+	}
+	return d.openAt(ctx, path)
+}
+
+func (d *Device) openAt(ctx context.Context, path string) error {
+	var err error
+	if d.file, err = sql.Open("sqlite", fileURL(path)); err != nil {
 		return fmt.Errorf("open the device store: %w", err)
 	}
 	d.file.SetMaxOpenConns(1)
@@ -160,6 +177,7 @@ func (d *Device) filePath() (string, error) {
 	if err := root.MkdirAll(filepath.Dir(relative), 0o700); err != nil {
 		return "", fmt.Errorf("make the directory of config.store.address: %w", err)
 	}
+	relative = newest(root.FS(), relative)
 	// Opening through the root proves that the file is inside; a link that
 	// leads out is refused here.
 	file, err := root.OpenFile(relative, os.O_RDWR|os.O_CREATE, 0o600)

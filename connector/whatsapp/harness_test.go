@@ -34,6 +34,13 @@ const (
 var pings = Globals{KeepAliveMin: 200 * time.Millisecond, KeepAliveMax: 400 * time.Millisecond, KeepAliveDeadline: time.Second}
 
 func TestMain(m *testing.M) {
+	if file := os.Getenv(holdEnv); file != "" {
+		if err := hold(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	sim := wasim.Server{Seed: seed}
 	if err := sim.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
