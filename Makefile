@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e bench lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test e2e chaos bench lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
@@ -31,6 +31,9 @@ test: bin/pgtest ## Run all tests on a real Postgres, with the race detector (PK
 
 e2e: bin/pgtest ## Run the end-to-end tests only
 	@exec $(WITH_POSTGRES) $(GO) test -shuffle=on -timeout=15m ./shared/e2e/... ./infra/local/...
+
+chaos: bin/pgtest ## Break everything at random and check that nothing is lost (CHAOS=60s CHAOS_SEED=7)
+	@exec $(WITH_POSTGRES) env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 
 bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
 	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout=15m ./shared/e2e/...

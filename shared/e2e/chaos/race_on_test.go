@@ -1,0 +1,6 @@
+//go:build race
+
+package chaos
+
+// raceFlag builds the connector as the tests are built.
+var raceFlag = []string{"-race"}
