@@ -38,6 +38,7 @@ type world struct {
 	changes  []store.Change // what every look for changes finds
 	terms    []store.Term   // what the database says is held
 	orphans  int
+	deaths   bool
 	down     bool                                                 // the database is out of reach
 	distrust error                                                // of the lease
 	onOpen   func(ctx context.Context, c store.Claim) error       // nil: well
@@ -221,6 +222,13 @@ func (f *fakeStore) EnqueueOrphans(context.Context) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.orphans, err
+}
+
+// DeathUnnoticed is asked at every poll and not recorded.
+func (f *fakeStore) DeathUnnoticed(context.Context) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deaths, nil
 }
 
 func (f *fakeStore) ChangesHeld(context.Context, session.ConnectorID) ([]store.Change, error) {

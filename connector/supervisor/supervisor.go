@@ -18,6 +18,7 @@ import (
 type Store interface {
 	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]store.Claim, error)
 	EnqueueOrphans(ctx context.Context) (int, error)
+	DeathUnnoticed(ctx context.Context) (bool, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
 	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
 	SetDraining(ctx context.Context, me session.ConnectorID) error
@@ -170,6 +171,7 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 			s.giveBackStrays(authority)
 			orphans.Reset(backoff.Jitter(s.config.OrphanScan))
 		case <-poll.C:
+			s.noticeDeaths(authority)
 			s.claim(authority)
 			s.passOnChanges(authority)
 			poll.Reset(backoff.Jitter(s.config.Poll))
@@ -221,7 +223,7 @@ func (s *Supervisor) passOnChanges(authority context.Context) {
 	}
 }
 
-// findOrphans is the backstop for connectors that died and hints that got lost.
+// findOrphans is for connectors that died and the backstop for jobs that got lost.
 func (s *Supervisor) findOrphans(authority context.Context) {
 	ctx, cancel := context.WithTimeout(authority, queryTimeout)
 	defer cancel()
@@ -233,6 +235,21 @@ func (s *Supervisor) findOrphans(authority context.Context) {
 	if n > 0 {
 		s.log.Info("found sessions without a holder", "count", n)
 		poke(s.claimSoon)
+	}
+}
+
+// noticeDeaths looks for orphans as soon as a lease has passed. The look is
+// cheap enough for every poll, which that for orphans is not.
+func (s *Supervisor) noticeDeaths(authority context.Context) {
+	ctx, cancel := context.WithTimeout(authority, queryTimeout)
+	defer cancel()
+	unnoticed, err := s.store.DeathUnnoticed(ctx)
+	if err != nil {
+		s.complain(authority, "dead connectors could not be looked for", err)
+		return
+	}
+	if unnoticed {
+		s.findOrphans(authority)
 	}
 }
 

@@ -283,6 +283,17 @@ func TestOrphansAreClaimedAtOnce(t *testing.T) {
 	})
 }
 
+func TestADeathIsNoticedAtTheNextPoll(t *testing.T) {
+	t.Parallel()
+	simulate(t, Config{Slots: 5, OrphanScan: time.Hour}, func(w *world) {
+		w.take()
+		w.set(func() { w.deaths, w.orphans = true, 1 })
+		w.after(1100 * time.Millisecond)
+		w.set(func() { w.deaths = false })
+		w.want("orphans", "claim 5/0", "claim 5/0") // of the poll, and of what was found
+	})
+}
+
 func TestADatabaseOutOfReachIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	simulate(t, Config{Slots: 5}, func(w *world) {

@@ -96,12 +96,14 @@ WITH orphans AS (
       AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = s.id)
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
+), left_over AS (
+    SELECT r.session_id, s.generation FROM session_run r JOIN session s ON s.id = r.session_id
+    WHERE s.desired = 'stopped' AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))
+    FOR UPDATE OF r SKIP LOCKED
 ), ended AS (
-    UPDATE session_run r SET holder = NULL, epoch = r.epoch + 1, state = 'STOPPED', seen_generation = GREATEST(r.seen_generation, s.generation),
+    UPDATE session_run r SET holder = NULL, epoch = r.epoch + 1, state = 'STOPPED', seen_generation = GREATEST(r.seen_generation, l.generation),
         reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now()
-    FROM session s
-    WHERE s.id = r.session_id AND s.desired = 'stopped'
-      AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))
+    FROM left_over l WHERE r.session_id = l.session_id
     RETURNING r.session_id, r.epoch
 ), cleared AS (
     UPDATE pairing q SET epoch = e.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
@@ -121,6 +123,22 @@ func (s *Store) EnqueueOrphans(ctx context.Context) (int, error) {
 		return id, rows.Scan(&id, new(any))
 	}, enqueueOrphans)
 	return len(ids), err
+}
+
+// The jobs of the dead's sessions may wait long where there is no room.
+const deathUnnoticed = `
+SELECT EXISTS (
+    SELECT FROM connector c JOIN session_run r ON r.holder = c.id
+    WHERE c.lease_until <= now() AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = r.session_id)
+)`
+
+// DeathUnnoticed reports whether a dead connector still has sessions that
+// EnqueueOrphans has not seen to. It costs a look at each connector, not at
+// each session.
+func (s *Store) DeathUnnoticed(ctx context.Context) (bool, error) {
+	var unnoticed bool
+	err := s.db.QueryRowContext(ctx, deathUnnoticed).Scan(&unnoticed)
+	return unnoticed, domain("look for dead connectors", err)
 }
 
 // Change is what the user asked of a held session since its holder last looked.

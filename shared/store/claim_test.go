@@ -130,9 +130,11 @@ func TestSessionsOfADeadConnectorMoveAndItsWritesAreFenced(t *testing.T) {
 	if err := f.EndLease(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
+	f.wantUnnoticed(true)
 	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 1 {
 		t.Fatalf("%d orphans, want 1", n)
 	}
+	f.wantUnnoticed(false)
 	second := f.claim(next, 1)[0]
 	if second.Epoch != first.Epoch+1 {
 		t.Fatalf("epoch %d after %d", second.Epoch, first.Epoch)
@@ -165,17 +167,27 @@ func TestAnUnwantedSessionOfADeadConnectorIsEnded(t *testing.T) {
 	if f.count(left) != 1 {
 		t.Fatal("ended while the holder lives")
 	}
+	f.wantUnnoticed(false)
 	if err := f.EndLease(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
+	f.wantUnnoticed(true)
 	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 || f.count(left) != 0 {
 		t.Fatalf("%d jobs, want none; %d terms or codes left, want none", n, f.count(left))
 	}
+	f.wantUnnoticed(false)
 	f.wantFenced(old, first)
 	f.wantStatus("a", session.Stopped, "")
 	f.start("a")
 	if next := f.claim(f.connector("next"), 1)[0]; next.Epoch <= first.Epoch+1 {
 		t.Errorf("epoch %d after %d and the end of its term", next.Epoch, first.Epoch)
+	}
+}
+
+func (f *fleet) wantUnnoticed(want bool) {
+	f.Helper()
+	if got := must[bool](f)(f.DeathUnnoticed(f.Context())); got != want {
+		f.Fatalf("a death is unnoticed: %v, want %v", got, want)
 	}
 }
 
