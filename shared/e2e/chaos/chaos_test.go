@@ -16,6 +16,7 @@ import (
 // What the environment may change; see make chaos.
 var (
 	verbose   = os.Getenv("CHAOS") != ""
+	only      = os.Getenv("CHAOS_ONLY")             // kinds, separated by commas; the rest is left out
 	keepGoing = os.Getenv("CHAOS_KEEP_GOING") != "" // after a failure
 )
 
@@ -57,7 +58,11 @@ func TestChaos(t *testing.T) {
 	watching, stopWatching := context.WithCancel(t.Context())
 	var helpers sync.WaitGroup
 	helpers.Go(func() { w.run(watching) })
-	d.run(t.Context(), plan(seed, lasts, lease, len(f.members), linkedNames, waitingNames))
+	steps := plan(seed, lasts, lease, len(f.members), linkedNames, waitingNames)
+	if only != "" {
+		steps = slices.DeleteFunc(steps, func(s step) bool { return !slices.Contains(strings.Split(only, ","), string(s.kind)) })
+	}
+	d.run(t.Context(), steps)
 	f.say("the faults have ended")
 	healed := w.heal()
 	f.say("healed after %v", healed.Round(10*time.Millisecond))

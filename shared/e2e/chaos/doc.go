@@ -3,12 +3,13 @@
 // and to the simulator, are killed, frozen, told to leave, cut off and slowed
 // down while sessions are started, stopped, linked and unlinked.
 //
-// What is done is a function of the seed, worked out before it begins (plan.go);
+// What is done is a function of the seed, worked out before it begins (plan_test.go);
 // when exactly it happens to what the processes are doing is not. Every run
 // prints its seed and what it does, and ends with a table.
 //
 //	make chaos                             # 60 s
 //	make chaos CHAOS=10m CHAOS_SEED=7
+//	CHAOS_ONLY=kill,freeze make chaos      # some of the kinds of plan_test.go
 //
 // # What must hold
 //

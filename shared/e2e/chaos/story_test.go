@@ -74,8 +74,24 @@ func (d *driver) summary(seed uint64, lasts, healed time.Duration) string {
 	for _, k := range []kind{kill, freeze, replace} {
 		fmt.Fprintf(&b, "  %-32s %s\n", k+" to WORKING elsewhere", distribution(d.watch.took[k]))
 	}
+	for what, said := range map[string]string{"device files taken over": "going on with a copy", "leases lost": "every session is given up", "device stores not opened": "could not be opened"} {
+		fmt.Fprintf(&b, "  %-32s %4d\n", what, d.said(said))
+	}
+	if d.watch.slow != "" {
+		fmt.Fprintf(&b, "  slowest                          %s, in the database:\n    %s\n", d.watch.slow, strings.Join(d.watch.history[d.watch.slow], "\n    "))
+	}
 	fmt.Fprintf(&b, "  FAILED along the way: %v\n", d.watch.failed)
 	return b.String()
+}
+
+// said counts a text in all logs.
+func (f *fleet) said(text string) (n int) {
+	for _, m := range f.members {
+		for _, p := range m.all() {
+			n += strings.Count(p.log.String(), text)
+		}
+	}
+	return n
 }
 
 func distribution(took []time.Duration) string {

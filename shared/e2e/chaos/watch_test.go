@@ -62,6 +62,8 @@ type watch struct {
 	holders map[string]string        // guarded by mu; of each session and epoch
 	moving  map[string]move          // guarded by mu
 	took    map[kind][]time.Duration // guarded by mu; from the fault to WORKING elsewhere
+	slowest time.Duration            // guarded by mu; the longest of took
+	slow    string                   // guarded by mu; and whose it was
 	failed  map[string]int           // guarded by mu; reasons seen with FAILED
 	blamed  map[string]bool          // guarded by mu; sessions already complained about
 }
@@ -132,7 +134,11 @@ func (w *watch) compare(seen map[string]sight) {
 			case now.desired != "running":
 				delete(w.moving, name)
 			case now.epoch > m.epoch && now.state == "WORKING":
-				w.took[m.why] = append(w.took[m.why], time.Since(m.since))
+				took := time.Since(m.since)
+				w.took[m.why] = append(w.took[m.why], took)
+				if took > w.slowest {
+					w.slowest, w.slow = took, name
+				}
 				delete(w.moving, name)
 			}
 		}
