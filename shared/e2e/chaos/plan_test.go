@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,12 +58,14 @@ func (s step) String() string {
 	return text
 }
 
-// choices is what may happen, each with its weight.
-var choices = []struct {
+// choice is something that may happen.
+type choice struct {
 	weight int
 	kind   kind
 	where  string // process, database, whatsapp, session, waiting, everything
-}{
+}
+
+var choices = []choice{
 	{6, kill, "process"}, {6, freeze, "process"}, {6, replace, "process"},
 	{3, cut, "database"}, {3, blackHole, "database"}, {3, loseAnswers, "database"}, {2, slow, "database"},
 	{3, cut, "whatsapp"}, {3, blackHole, "whatsapp"}, {2, loseAnswers, "whatsapp"}, {1, slow, "whatsapp"}, {2, throttle, "whatsapp"},
@@ -77,7 +80,10 @@ var choices = []struct {
 func plan(seed uint64, lasts, lease time.Duration, members int, paired, waiting []string) []step {
 	r := rand.New(rand.NewPCG(seed, seed))
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(r.Int64N(int64(high-low))) }
-	total := 0
+	total, choices := 0, slices.Clone(choices)
+	if only != "" {
+		choices = slices.DeleteFunc(choices, func(c choice) bool { return !slices.Contains(strings.Split(only, ","), string(c.kind)) })
+	}
 	for _, c := range choices {
 		total += c.weight
 	}
