@@ -81,10 +81,14 @@ func scanClaim(rows *sql.Rows) (Claim, error) {
 	return c, nil
 }
 
-// enqueueOrphans also ends the terms of sessions that nobody wants and whose
-// holder died before it could: their codes must not outlive them. That is a
-// claim by nobody, so the epoch goes up. The dead are named by id: of a row that
-// changed meanwhile only the row itself is looked at again.
+// enqueueOrphans also removes the codes that a dead holder showed: no phone can
+// use them, and it may be long until somebody claims. The epoch protects those
+// of a holder that came meanwhile.
+//
+// And it ends the terms of sessions that nobody wants and whose holder died
+// before it could. That is a claim by nobody, so the epoch goes up. The dead are
+// named by id: of a row that changed meanwhile only the row itself is looked at
+// again.
 const enqueueOrphans = `
 WITH orphans AS (
     INSERT INTO start_job (session_id)
@@ -96,6 +100,10 @@ WITH orphans AS (
       AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = s.id)
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
+), useless AS (
+    UPDATE pairing q SET codes = NULL, started_at = NULL, code = NULL, code_problem = NULL
+    FROM orphans o JOIN session_run r ON r.session_id = o.session_id
+    WHERE q.session_id = o.session_id AND q.epoch = r.epoch AND (q.codes IS NOT NULL OR q.code IS NOT NULL)
 ), left_over AS (
     SELECT r.session_id, s.generation FROM session_run r JOIN session s ON s.id = r.session_id
     WHERE s.desired = 'stopped' AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))

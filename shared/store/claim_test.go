@@ -124,15 +124,19 @@ func TestSessionsOfADeadConnectorMoveAndItsWritesAreFenced(t *testing.T) {
 	f.start("a")
 	old, next := f.connector("old"), f.connector("next")
 	first := f.claim(old, 1)[0]
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
-		t.Fatalf("%d orphans while the holder lives", n)
+	if err := f.PutQRIfEpoch(t.Context(), termOf(first), session.QRCodes{Codes: []string{"2@code"}, First: time.Minute, Next: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	const codes = `SELECT count(*) FROM pairing WHERE codes IS NOT NULL`
+	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 || f.count(codes) != 1 {
+		t.Fatalf("%d orphans while the holder lives, %d with codes", n, f.count(codes))
 	}
 	if err := f.EndLease(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
 	f.wantUnnoticed(true)
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 1 {
-		t.Fatalf("%d orphans, want 1", n)
+	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 1 || f.count(codes) != 0 {
+		t.Fatalf("%d orphans, want 1; %d with codes of the dead, want none", n, f.count(codes))
 	}
 	f.wantUnnoticed(false)
 	second := f.claim(next, 1)[0]
