@@ -133,11 +133,12 @@ func (s *Store) EnqueueOrphans(ctx context.Context) (int, error) {
 	return len(ids), err
 }
 
-// The jobs of the dead's sessions may wait long where there is no room.
+// The jobs of the dead's sessions may wait long where there is no room, and
+// sessions that gave up get none.
 const deathUnnoticed = `
 SELECT EXISTS (
     SELECT FROM connector c JOIN session_run r ON r.holder = c.id
-    WHERE c.lease_until <= now() AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = r.session_id)
+    WHERE c.lease_until <= now() AND r.state <> 'FAILED' AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = r.session_id)
 )`
 
 // DeathUnnoticed reports whether a dead connector still has sessions that
