@@ -66,9 +66,10 @@ func TestChaos(t *testing.T) {
 	stopWatching()
 	helpers.Wait()
 	w.checkSim()
+	resources := w.checkResources()
 	d.leave()
 	w.checkRest()
-	if summary := d.summary(seed, lasts, healed); verbose {
+	if summary := d.summary(seed, lasts, healed, resources); verbose {
 		fmt.Println(summary)
 	} else {
 		t.Log(summary)

@@ -57,7 +57,7 @@ func lastLines(lines []string) string {
 }
 
 // summary is the table at the end.
-func (d *driver) summary(seed uint64, lasts, healed time.Duration) string {
+func (d *driver) summary(seed uint64, lasts, healed time.Duration, resources []string) string {
 	var b strings.Builder
 	stats := d.sim.Stats()
 	fmt.Fprintf(&b, "\nchaos, seed %d, %v: healed %v after the last fault\n", seed, lasts, healed.Round(10*time.Millisecond))
@@ -76,6 +76,9 @@ func (d *driver) summary(seed uint64, lasts, healed time.Duration) string {
 	}
 	for what, said := range map[string]string{"device files taken over": "going on with a copy", "leases lost": "every session is given up", "device stores not opened": "could not be opened"} {
 		fmt.Fprintf(&b, "  %-32s %4d\n", what, d.said(said))
+	}
+	for _, line := range resources {
+		fmt.Fprintf(&b, "  %s\n", line)
 	}
 	if d.watch.slow != "" {
 		fmt.Fprintf(&b, "  slowest                          %s, in the database:\n    %s\n", d.watch.slow, strings.Join(d.watch.history[d.watch.slow], "\n    "))
