@@ -98,7 +98,9 @@ func DefaultTiming() Timing {
 		Dial: time.Minute, Login: 45 * time.Second, Link: 5 * time.Second,
 		Grace: 10 * time.Second, Probe: 10 * time.Second, Stable: 10 * time.Second,
 		PairPhone: 10 * time.Second, Refresh: 10 * time.Second,
-		Pause:       backoff.Policy{Base: time.Second, Max: time.Minute},
+		// Everything is back within 30 s of an outage, however long it was. The
+		// pacer, not this, keeps a process's connects from being too many.
+		Pause:       backoff.Policy{Base: time.Second, Max: 20 * time.Second},
 		MaxRefusals: 5, MaxQRSets: 3,
 	}
 }
