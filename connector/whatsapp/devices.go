@@ -122,6 +122,7 @@ func (d *Device) openFile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	removeLeftovers(filepath.Dir(path))
 	err = d.openAt(ctx, path)
 	if !isLocked(err) {
 		return err

@@ -100,11 +100,26 @@ func (d *Device) takeOver(ctx context.Context, file string) (string, error) {
 	return next, nil
 }
 
+// copyMark is in the name of a copy that is being made. No address of a caller
+// can have it: "~" is not allowed there.
+const copyMark = "~copy-"
+
+// removeLeftovers removes copies that a process left when it died over them:
+// they hold credentials. Whoever is still at one has lost its term.
+func removeLeftovers(directory string) {
+	entries, _ := os.ReadDir(directory) // unreadable: opening the file will say so
+	for _, entry := range entries {
+		if strings.Contains(entry.Name(), copyMark) {
+			_ = os.Remove(filepath.Join(directory, entry.Name()))
+		}
+	}
+}
+
 // copyQuiet copies a file and its journals, and fails where any of them is
 // written to meanwhile. The journals come first: pages that a holder moves from
 // its log to the file are in the copy of the log too.
 func copyQuiet(file string) (copied string, err error) {
-	temporary, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".copy-*")
+	temporary, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+copyMark+"*")
 	if err != nil {
 		return "", err
 	}

@@ -72,6 +72,33 @@ func holder(t *testing.T, file string) (holder *exec.Cmd, letGo func()) {
 	return holder, letGo
 }
 
+func TestACopyThatWasLeftBehindIsRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d, term := disk(t, dir), fileTerm("tenant", "one", "/app/data/sub/my.copy-1.db")
+	own := filepath.Join(dir, "tenant", "one", "sub")
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(own, "my.copy-1.db"+copyMark+"123-wal")
+	if err := os.WriteFile(left, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a file of the caller's that is called a copy stays
+		device, err := d.Open(t.Context(), term)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := device.Close(); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(own)
+		if err != nil || len(entries) != 1 || entries[0].Name() != "my.copy-1.db" {
+			t.Fatalf("%v %v", entries, err)
+		}
+	}
+}
+
 func TestTheFileOfAFrozenHolderIsTakenOver(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -160,7 +187,7 @@ func TestATakeoverEndsWithTheTerm(t *testing.T) {
 	if text, err := os.ReadFile(file + "~1"); err != nil || string(text) != "another's" {
 		t.Errorf("the other's file is %q %v", text, err)
 	}
-	if copies, _ := filepath.Glob(file + ".copy-*"); len(copies) > 0 {
+	if copies, _ := filepath.Glob(file + copyMark + "*"); len(copies) > 0 {
 		t.Errorf("copies are left: %v", copies)
 	}
 }
@@ -168,7 +195,7 @@ func TestATakeoverEndsWithTheTerm(t *testing.T) {
 func TestTheNewestNameCounts(t *testing.T) {
 	t.Parallel()
 	files := fstest.MapFS{}
-	for _, name := range []string{"a.db", "a.db~1", "a.db~10", "a.db~9", "a.db~11-wal", "a.db~x", "a.db~-3", "b.db", "b.db.copy-7", "sub/a.db~2", "c~1"} {
+	for _, name := range []string{"a.db", "a.db~1", "a.db~10", "a.db~9", "a.db~11-wal", "a.db~x", "a.db~-3", "b.db", "b.db~copy-7", "sub/a.db~2", "c~1"} {
 		files[name] = &fstest.MapFile{}
 	}
 	for name, want := range map[string]string{"a.db": "a.db~10", "b.db": "b.db", "sub/a.db": "sub/a.db~2", "none/x": "none/x", "c": "c~1", "c~1": "c~1"} {
