@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"sync"
 	"time"
@@ -23,8 +24,6 @@ const (
 	downloadMajor = 18
 	// libraryVersion is the newest release of downloadMajor that the library knows.
 	libraryVersion = embeddedpostgres.V18
-	// mavenRepository is the library's default source.
-	mavenRepository = "https://repo1.maven.org/maven2"
 	// downloadTimeout bounds a download of about 30 MB from a source that answers.
 	downloadTimeout = 3 * time.Minute
 )
@@ -43,8 +42,15 @@ type libraryDownload struct {
 	dial, tls, firstByte time.Duration
 }
 
+// librarySource is where the library downloads from by itself. It has no way to
+// ask; a release that hides it elsewhere yields "", and the download fails with
+// that, which a test would show first.
+func librarySource() string {
+	return reflect.ValueOf(embeddedpostgres.DefaultConfig()).FieldByName("binaryRepositoryURL").String()
+}
+
 func newLibraryDownload() libraryDownload {
-	return libraryDownload{repository: mavenRepository, dial: 3 * time.Second, tls: 3 * time.Second, firstByte: 3 * time.Second}
+	return libraryDownload{repository: librarySource(), dial: 3 * time.Second, tls: 3 * time.Second, firstByte: 3 * time.Second}
 }
 
 func (d libraryDownload) fetch(ctx context.Context, cacheDir string) error {

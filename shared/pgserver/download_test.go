@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,5 +103,11 @@ func TestMissingReleaseIsReported(t *testing.T) {
 	download.repository = repository.URL
 	if err := download.fetch(t.Context(), openDir(t)); err == nil || !strings.Contains(err.Error(), string(libraryVersion)) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+func TestTheLibrarysSourceIsKnown(t *testing.T) {
+	if u, err := url.Parse(librarySource()); err != nil || u.Scheme != "https" || u.Host == "" {
+		t.Errorf("source %q %v", librarySource(), err)
 	}
 }

