@@ -103,9 +103,7 @@ func New(me session.ConnectorID, config Config, s Store, reporter Reporter, obse
 // Hint says that something about a session changed; an empty id says that
 // hints may have been missed. It does not wait.
 func (s *Supervisor) Hint(id session.ID) {
-	s.mu.Lock()
-	_, mine := s.held[id]
-	s.mu.Unlock()
+	mine := s.term(id) != nil
 	if mine || id == "" {
 		poke(s.changesSoon)
 	}
@@ -116,13 +114,9 @@ func (s *Supervisor) Hint(id session.ID) {
 
 // Fence ends a term that turned out to be over.
 func (s *Supervisor) Fence(t store.Term) {
-	s.mu.Lock()
-	held := s.held[t.ID]
-	s.mu.Unlock()
-	if held != nil && held.claim.Epoch == t.Epoch {
-		if held.cancel(session.ErrFenced) {
-			s.observer.Fenced()
-		}
+	held := s.term(t.ID)
+	if held != nil && held.claim.Epoch == t.Epoch && held.cancel(session.ErrFenced) {
+		s.observer.Fenced()
 	}
 }
 
@@ -133,8 +127,12 @@ func (s *Supervisor) Held() int {
 	return len(s.held)
 }
 
-// Slots is how many can be.
-func (s *Supervisor) Slots() int { return s.config.Slots }
+// term returns the term of a session that is held, or nil.
+func (s *Supervisor) term(id session.ID) *term {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held[id]
+}
 
 func poke(wake chan struct{}) {
 	select {
@@ -214,10 +212,7 @@ func (s *Supervisor) passOnChanges(authority context.Context) {
 		return
 	}
 	for _, c := range changes {
-		s.mu.Lock()
-		t := s.held[c.ID]
-		s.mu.Unlock()
-		if t != nil {
+		if t := s.term(c.ID); t != nil {
 			t.tell(c)
 		}
 	}
@@ -264,10 +259,7 @@ func (s *Supervisor) giveBackStrays(authority context.Context) {
 		return
 	}
 	for _, t := range terms {
-		s.mu.Lock()
-		held := s.held[t.ID]
-		s.mu.Unlock()
-		if held != nil && held.claim.Epoch == t.Epoch {
+		if held := s.term(t.ID); held != nil && held.claim.Epoch == t.Epoch {
 			continue
 		}
 		s.log.Warn("giving back a session that was claimed and never run", "session", string(t.ID), "epoch", int64(t.Epoch))

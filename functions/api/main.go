@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 // version is set by the release build with -ldflags "-X main.version=1.2.3".
@@ -69,8 +69,8 @@ func serve(settings config, listen string, log *slog.Logger) error {
 		log.Warn("sessions without config.store are refused: DEFAULT_STORE_DIALECT is sqlite3 and there is no DATA_DIR")
 	}
 	cases := control.New(opened, use)
-	handler := httpapi.New(cases, httpapi.Config{Log: log, Version: versionOf()})
-	log.Info("api starts", "version", versionOf(), "config", settings)
+	handler := httpapi.New(cases, httpapi.Config{Log: log, Version: telemetry.Version(version)})
+	log.Info("api starts", "version", telemetry.Version(version), "config", settings)
 	if listen == "" {
 		serveLambda(dispatcher{handler: handler, warm: cases.Ping, log: log}, opened.Close)
 		return nil
@@ -78,15 +78,4 @@ func serve(settings config, listen string, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	return serveHTTP(ctx, listen, handler, log)
-}
-
-// versionOf falls back to what the go command recorded.
-func versionOf() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "dev"
 }

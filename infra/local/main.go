@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -139,15 +138,4 @@ func receive(caught <-chan os.Signal, done <-chan struct{}) bool {
 	case <-done:
 		return false
 	}
-}
-
-// versionOf falls back to what the go command recorded.
-func versionOf() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "dev"
 }
