@@ -96,7 +96,10 @@ func (c *conn) appStateSync(request waBinary.Node) waBinary.Node {
 	for _, want := range request.GetChildrenByTag("collection") {
 		name := attrString(want, "name")
 		answer := waBinary.Node{Tag: "collection", Attrs: waBinary.Attrs{"name": name, "type": "result", "version": "0"}}
-		if name == string(appstate.WAPatchCriticalBlock) {
+		switch {
+		case c.shortPatch.Load():
+			answer.Content = patches(malformedPatch())
+		case name == string(appstate.WAPatchCriticalBlock):
 			c.addPushName(&answer, attrString(want, "version"))
 		}
 		list = append(list, answer)
@@ -122,8 +125,12 @@ func (c *conn) addPushName(answer *waBinary.Node, have string) {
 		s.Logger.Warn("push name not encoded", "err", err)
 		return
 	}
-	answer.Content = []waBinary.Node{{Tag: "patches", Content: []waBinary.Node{{Tag: "patch", Content: patch}}}}
+	answer.Content = patches(patch)
 	s.record(Event{Kind: EventPushName, Conn: c.id, JID: d.jid().String()}, nil)
+}
+
+func patches(patch []byte) []waBinary.Node {
+	return []waBinary.Node{{Tag: "patches", Content: []waBinary.Node{{Tag: "patch", Content: patch}}}}
 }
 
 // pushNamePatch is the first and only patch of critical_block.

@@ -50,6 +50,7 @@ type conn struct {
 	framesIn, framesOut atomic.Int64
 	ids                 atomic.Int64 // of the stanzas that the server starts
 	heard               atomic.Int64 // when the newest frame was read, Unix ns
+	shortPatch          atomic.Bool  // app state is answered with malformedPatch
 
 	// Guarded by srv.mu.
 	phase    phase
@@ -268,7 +269,7 @@ func (c *conn) writeLoop() {
 		if c.gate.mode() != SilenceOff {
 			continue
 		}
-		plain, err := encodeNode(item.node)
+		plain, err := item.plain()
 		if err != nil {
 			c.srv.Logger.Error("wasim made a stanza that does not encode", "err", err)
 			continue

@@ -27,6 +27,8 @@ type request struct {
 	Mode   string   `json:"mode"`
 	Reason int      `json:"reason"`
 	Count  int      `json:"count"`
+	Kind   string   `json:"kind"`
+	Times  int      `json:"times"`
 
 	ExpireSeconds int    `json:"expire"`
 	Message       string `json:"message"`
@@ -96,6 +98,10 @@ var controlRoutes = []route{
 	post("/stream-error", `{jid?, code}: sends stream:error and closes`, func(s *Server, _ context.Context, b request) (any, error) {
 		return affected(s.StreamError(b.JID, string(b.Code)))
 	}),
+	post("/malformed", `{jid?, kind: handler|frame|goroutine|off, times?}: a stanza that makes whatsmeow panic, now or at the next times logins`,
+		func(s *Server, _ context.Context, b request) (any, error) {
+			return affected(s.Malformed(b.JID, MalformedKind(b.Kind), b.Times))
+		}),
 	post("/logout", `{jid}: the phone removes the device`, func(s *Server, _ context.Context, b request) (any, error) {
 		return done(s.Logout(b.JID))
 	}),

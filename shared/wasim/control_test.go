@@ -121,6 +121,9 @@ func TestControlAPI(t *testing.T) {
 		{"/drop", object{"mode": "rst"}},
 		{"/silent", object{"mode": "off"}},
 		{"/stream-error", object{"code": 503}},
+		{"/malformed", object{"jid": "5511900000299", "kind": "handler"}},
+		{"/malformed", object{"jid": jid, "kind": "goroutine", "times": 2}},
+		{"/malformed", object{"jid": jid, "kind": "off"}},
 		{"/logout", object{"jid": jid}},
 	} {
 		if got := api.do(200, "POST", call.path, call.body); got["ok"] != true {
@@ -173,6 +176,9 @@ func TestControlMistakes(t *testing.T) {
 		{400, "POST", "/logout", `{"jid":"x@y@z"}`, "not a number"},
 		{400, "POST", "/drop", `{"mode":"gently"}`, "use fin, rst or close"},
 		{400, "POST", "/silent", `{"mode":"loud"}`, "use mute"},
+		{400, "POST", "/malformed", `{}`, "use handler"},
+		{400, "POST", "/malformed", `{"jid":"x@y@z","kind":"frame"}`, "not a number"},
+		{400, "POST", "/malformed", `{"jid":"x@y@z","kind":"frame","times":1}`, "not a number"},
 		{400, "POST", "/refuse", `{}`, "mode"},
 		{400, "POST", "/min-version", `{"version":"new"}`, "not a number"},
 		{400, "POST", "/fail-login", `{"reason":-1}`, "out of range"},
@@ -185,7 +191,7 @@ func TestControlMistakes(t *testing.T) {
 			t.Errorf("%s %s %s: %v", call.method, call.path, call.body, got)
 		}
 	}
-	if routes, _ := api.do(404, "GET", "/nope", nil)["routes"].([]any); len(routes) != 16 {
+	if routes, _ := api.do(404, "GET", "/nope", nil)["routes"].([]any); len(routes) != 17 {
 		t.Error(routes)
 	}
 }

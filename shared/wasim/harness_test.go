@@ -28,6 +28,13 @@ const testSeed = "wasim tests"
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(victimEnv) != "" {
+		if err := beVictim(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	var s wasim.Server
 	s.Seed = testSeed
 	if err := s.Start(); err != nil {
@@ -68,10 +75,11 @@ func start(tb testing.TB, set ...func(*wasim.Server)) *wasim.Server {
 func briskly(s *wasim.Server) { s.FinalDelay = 0 }
 
 // transport sends everything to the server.
-func transport(s *wasim.Server) *http.Transport {
+func transport(s *wasim.Server) *http.Transport { return transportTo(s.DialAddr(), s.CAPEM()) }
+
+func transportTo(addr string, caPEM []byte) *http.Transport {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(s.CAPEM())
-	addr := s.DialAddr()
+	pool.AppendCertsFromPEM(caPEM)
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", addr)

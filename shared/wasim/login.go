@@ -41,6 +41,7 @@ func (s *Server) login(c *conn, static [32]byte, payload *waWa6.ClientPayload) {
 	d.logins++
 	d.maxLive = max(d.maxLive, 1)
 	c.dev, c.phase = d, phaseAuthed
+	malformed := s.takePoisonLocked(d)
 	s.mu.Unlock()
 
 	s.record(Event{Kind: EventLogin, Conn: c.id, JID: d.jid().String()}, func(st *Stats) {
@@ -50,6 +51,7 @@ func (s *Server) login(c *conn, static [32]byte, payload *waWa6.ClientPayload) {
 	c.push(waBinary.Node{Tag: "success", Attrs: waBinary.Attrs{
 		"t": unixNow(), "lid": d.lid(), "location": "sim", "props": "27", "creation": strconv.FormatInt(d.paired.Unix(), 10),
 	}})
+	c.pushMalformed(malformed)
 	if len(older) > 0 {
 		s.spawn(func() { s.judge(c, older) })
 	}

@@ -15,8 +15,17 @@ const maxOutbox = 16384
 type outItem struct {
 	due  time.Time
 	node waBinary.Node
+	raw  []byte   // if not nil, written in place of the node
 	end  DropMode // if not empty, nothing is written and the connection is ended in this way
 	why  string
+}
+
+// plain is the item as it is before it is enciphered.
+func (i outItem) plain() ([]byte, error) {
+	if i.raw != nil {
+		return i.raw, nil
+	}
+	return encodeNode(i.node)
 }
 
 // outbox is the queue of a connection's writer.

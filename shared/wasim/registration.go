@@ -71,9 +71,11 @@ func (s *Server) register(c *conn, static [32]byte, payload *waWa6.ClientPayload
 	}
 	reg.timer = time.AfterFunc(s.QRTimeout, func() { s.refsExpired(c) })
 	c.reg, c.phase = reg, phaseRegistering
+	malformed := s.takePoisonLocked(nil)
 	s.mu.Unlock()
 	s.record(Event{Kind: EventRegistration, Conn: c.id}, func(st *Stats) { st.Registrations++ })
 	c.push(serverIQ(c.nextID("pair"), "md", waBinary.Node{Tag: "pair-device", Content: content}))
+	c.pushMalformed(malformed)
 }
 
 func newRegistration(static [32]byte, data *waWa6.ClientPayload_DevicePairingRegistrationData, refs int) (*registration, error) {

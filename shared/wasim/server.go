@@ -70,6 +70,7 @@ type Server struct {
 	lastIndex map[string]uint16    // by number: the newest device number
 	refs      map[string]*conn     // by QR ref
 	fails     []*forcedFailure
+	poisons   []*poison
 	refusal   refusal
 	minimum   version
 	changed   chan struct{} // closed and replaced when something a waiter may want has happened

@@ -25,6 +25,7 @@ const (
 	EventLogout       Kind = "logout"        // the phone removed the device
 	EventUserLogout   Kind = "user-logout"   // the client removed its own device
 	EventStreamError  Kind = "stream-error"  // forced by StreamError; Detail is the code
+	EventMalformed    Kind = "malformed"     // sent by Malformed; Detail is its kind
 	EventFault        Kind = "fault"         // a knob was turned; Detail says which
 	EventPushName     Kind = "push-name"     // the client fetched the collection that holds its push name
 	EventTaken        Kind = "taken"         // the client acknowledged a queued stanza; Detail is its id

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -218,4 +219,37 @@ func TestTimelineKeepsExactCounts(t *testing.T) {
 	if events, _ := tl.since(999); len(events) != 1 {
 		t.Fatal(events)
 	}
+}
+
+func TestMalformedIsUsedUpByLogins(t *testing.T) {
+	t.Parallel()
+	s := &Server{Logger: slog.New(slog.DiscardHandler), timeline: timeline{limit: 100}}
+	one, two := &device{number: "5511900000310", index: 1}, &device{number: "5511900000311", index: 1}
+	takes := func(d *device, want ...MalformedKind) {
+		t.Helper()
+		for i, kind := range want {
+			if got := s.takePoisonLocked(d); got != kind {
+				t.Errorf("login %d gets %q, want %q", i, got, kind)
+			}
+		}
+	}
+	announce := func(jid string, kind MalformedKind, times int) {
+		t.Helper()
+		if n, err := s.Malformed(jid, kind, times); err != nil || n != 0 {
+			t.Fatal(n, err)
+		}
+	}
+	takes(one, "")
+	announce(one.number, MalformedHandler, 2)
+	takes(two, "")
+	takes(nil, "")
+	takes(one, MalformedHandler, MalformedHandler, "")
+	announce(one.jid().String(), MalformedGoroutine, -1)
+	takes(one, MalformedGoroutine, MalformedGoroutine)
+	announce(one.jid().String(), MalformedOff, 0)
+	takes(one, "")
+	announce("", MalformedFrame, 3)
+	announce("", MalformedHandler, 2) // in place of it
+	takes(nil, MalformedHandler)
+	takes(two, MalformedHandler, "")
 }
