@@ -63,6 +63,14 @@ type (
 
 	// StreamError is a stream error that has no word of its own.
 	StreamError struct{ Code string }
+
+	// Panicked says that the client library panicked on what came in. It is
+	// logged already. The process lives on, but what the library was doing is left
+	// half done, so the connection must not be used any more.
+	Panicked struct {
+		Value any
+		Stack []byte
+	}
 )
 
 func (QR) event()              {}
@@ -80,6 +88,7 @@ func (Banned) event()          {}
 func (Outdated) event()        {}
 func (Refused) event()         {}
 func (StreamError) event()     {}
+func (Panicked) event()        {}
 
 // Errors of a connection attempt that need another answer than trying again.
 var (

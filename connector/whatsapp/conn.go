@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -19,12 +20,18 @@ import (
 // settle bounds the wait for a reader to hand over what it has read.
 const settle = time.Second
 
+// sessionLabel is the profiling label of every goroutine that whatsmeow runs
+// for a session. It shows in profiles, and in the report of a crash where
+// GODEBUG has tracebacklabels=1.
+const sessionLabel = "session"
+
 // Conn is one connection of a device to WhatsApp: one client, one socket.
 type Conn struct {
 	device   *Device
 	client   *whatsmeow.Client
 	sockets  *sockets
 	order    *order
+	tell     func(event.Event) // tells the caller, until the connection ends
 	cancel   context.CancelCauseFunc
 	unfollow func() bool // stops following the caller's context
 	ended    sync.Once
@@ -53,14 +60,20 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 	// whatsmeow's own context ends a moment after the caller's: see end.
 	var own context.Context
 	own, c.cancel = context.WithCancelCause(c.sockets.in(context.WithoutCancel(ctx)))
-	c.client = c.newClient(own, device, sink)
+	c.tell = func(e event.Event) {
+		if own.Err() == nil {
+			sink(e)
+		}
+	}
+	c.client = c.newClient(own, device)
 	c.unfollow = context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
 	name := device.PushName // from here on it belongs to whatsmeow's goroutines
 
 	done := make(chan error, 1)
 	d.devices.leftovers.Go(func() {
 		defer close(c.dialed)
-		done <- c.client.ConnectContext(own)
+		pprof.SetGoroutineLabels(pprof.WithLabels(own, pprof.Labels(sessionLabel, string(d.term.ID))))
+		done <- c.connect(own)
 	})
 	select {
 	case err = <-done:
@@ -96,9 +109,10 @@ func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	return device, nil
 }
 
-func (c *Conn) newClient(ctx context.Context, device *store.Device, sink func(event.Event)) *whatsmeow.Client {
+func (c *Conn) newClient(ctx context.Context, device *store.Device) *whatsmeow.Client {
 	d := c.device
 	client := whatsmeow.NewClient(device, logger{log: d.term.Log})
+	c.containHandlers(client)
 	client.EnableAutoReconnect = false
 	client.DisableLoginAutoReconnect = true
 	client.EmitAppStateEventsOnFullSync = true // the display name comes this way
@@ -108,6 +122,7 @@ func (c *Conn) newClient(ctx context.Context, device *store.Device, sink func(ev
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.finishing = true
+		c.sockets.unsettle()
 		return d.devices.versions.payload(device)
 	}
 	client.SetWebsocketHTTPClient(d.client)
@@ -119,9 +134,7 @@ func (c *Conn) newClient(ctx context.Context, device *store.Device, sink func(ev
 			return
 		}
 		c.order.before(ctx, raw)
-		if ctx.Err() == nil {
-			sink(e)
-		}
+		c.tell(e)
 		c.order.after(raw)
 	})
 	return client
@@ -139,6 +152,10 @@ func (c *Conn) Probe(ctx context.Context) bool {
 	answered, _ := c.client.DangerousInternals().SendKeepAlive(ctx)
 	return answered
 }
+
+// Heard is when the newest byte came in from WhatsApp, and zero before the
+// first. It has a monotonic reading.
+func (c *Conn) Heard() time.Time { return c.sockets.lastHeard() }
 
 // Close ends the connection and returns when the socket is closed: at once, or
 // within two seconds where whatsmeow is busy. Nothing is said to the far side: whatsmeow's own

@@ -37,6 +37,7 @@ type Devices struct {
 	versions   *Versions
 	log        *slog.Logger
 	shared     *sqlstore.Container
+	seams      seams
 
 	// leftovers are calls into whatsmeow that outlive their connection: it
 	// waits up to 20 s for a handshake, whatever happens to the socket.
@@ -47,6 +48,9 @@ type Devices struct {
 func New(config Config, versions VersionStore, log *slog.Logger) (*Devices, error) {
 	d := &Devices{config: config, transports: newTransports(config.Endpoint), log: log}
 	var err error
+	if d.seams, err = newSeams(); err != nil {
+		return nil, err
+	}
 	if d.versions, err = newVersions(versions, d.transports.direct, config.Version, log); err != nil {
 		return nil, err
 	}

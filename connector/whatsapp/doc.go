@@ -21,4 +21,36 @@
 // a process that was frozen and thawed. Three things see to it: the context of
 // the connection ends, every write of the device stores asks the term first
 // (fence.go), and so does every write to the socket (socket.go).
+//
+// # Panics
+//
+// whatsmeow trusts what WhatsApp sends, and a panic in one of its goroutines
+// would end the process with all its sessions. Where the stack has a place for
+// it, there is a recover (contain.go); the caller hears event.Panicked and ends
+// the connection. Contained are
+//
+//   - the handlers of all stanzas, by tag,
+//   - the decoding of frames and the routing of answers to requests,
+//   - the dial and the handshake,
+//   - and, by whatsmeow itself, event handlers, the decryption of messages, retry
+//     receipts and the history sync.
+//
+// The first two are reached through unexported fields. [New] refuses a version
+// of whatsmeow that has others.
+//
+// Not contained are the goroutines that whatsmeow starts itself, where no call
+// of ours is on the stack:
+//
+//   - those that handlers start: the notifications encrypt, server_sync,
+//     account_sync, link_code_companion_reg and crsc_continuation, pair-success
+//     after its attributes are read, the pre-keys and the passive mode after a
+//     login, app state keys, acknowledgements, and what they wait for, such as the
+//     patches of an app state;
+//   - readPump, which cuts the byte stream into frames: one that is split over
+//     two websocket messages, one or two bytes before its end, makes it panic;
+//   - keepAliveLoop, handlerQueueLoop and the writer, which read nothing that
+//     WhatsApp sent.
+//
+// A panic there is fatal. Every goroutine of a connection carries the session's
+// id as a profiling label, so that the report of the crash can name it.
 package whatsapp

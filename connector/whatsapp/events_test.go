@@ -159,3 +159,36 @@ func TestEndsOfALiveConnection(t *testing.T) {
 		})
 	}
 }
+
+func TestHeardIsTheLastSignOfLife(t *testing.T) {
+	t.Parallel()
+	h := newRig(t).open(session.SQLite)
+	jid := h.pair("5511999999999")
+	conn := h.login(jid)
+	last := conn.Heard()
+	if age := time.Since(last); last.IsZero() || age < 0 || age > patience {
+		t.Errorf("heard %v ago", age)
+	}
+	for range 2 {
+		if !conn.Probe(t.Context()) {
+			t.Fatal("a live connection did not answer")
+		}
+		if now := conn.Heard(); !now.After(last) {
+			t.Errorf("heard at %v, and after another answer at %v", last, now)
+		}
+		last = conn.Heard()
+	}
+	_, err := h.sim.Silent(jid, wasim.SilenceMute)
+	h.must(err)
+	silent := func() {
+		if conn.Probe(t.Context()) {
+			t.Fatal("a silent server answered")
+		}
+	}
+	silent() // what was under way has come in
+	last = conn.Heard()
+	silent()
+	if now := conn.Heard(); now != last {
+		t.Errorf("heard at %v, and in the silence at %v", last, now)
+	}
+}

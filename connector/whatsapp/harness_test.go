@@ -41,6 +41,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if id := os.Getenv(victimEnv); id != "" {
+		if err := beVictim(session.ID(id)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	sim := wasim.Server{Seed: seed}
 	if err := sim.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

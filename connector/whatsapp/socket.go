@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,9 +18,14 @@ type Fence func() error
 // connection at once, whatever lock a library holds.
 type sockets struct {
 	held Fence
+	made time.Time
 
-	draining chan struct{} // closed: nothing is handed up any more
-	gone     chan struct{} // closed: every socket is closed
+	heard atomic.Int64 // ns from made to the newest byte that came in; 0: none did
+
+	unsettled *latch        // set: what is read is held until settled
+	settled   *latch        // set: the reader may have it
+	draining  chan struct{} // closed: nothing is handed up any more
+	gone      chan struct{} // closed: every socket is closed
 
 	mu   sync.Mutex
 	open map[*socket]bool // guarded by mu; nil once the sockets are closed
@@ -28,7 +34,44 @@ type sockets struct {
 type socketsKey struct{}
 
 func newSockets(held Fence) *sockets {
-	return &sockets{held: held, draining: make(chan struct{}), gone: make(chan struct{}), open: map[*socket]bool{}}
+	return &sockets{
+		held: held, made: time.Now(), unsettled: newLatch(), settled: newLatch(),
+		draining: make(chan struct{}), gone: make(chan struct{}), open: map[*socket]bool{},
+	}
+}
+
+// unsettle holds back whatever is read from now on: between the last message of
+// the handshake, which allows the far side to send stanzas, and settle, whoever
+// reads them is not ready yet.
+func (s *sockets) unsettle() { s.unsettled.set() }
+
+// settle lets the readers go on, also where unsettle was never called.
+func (s *sockets) settle() { s.settled.set() }
+
+// passes returns true as soon as what was read may be handed up, and false when
+// the sockets are being drained instead.
+func (s *sockets) passes() bool {
+	if !s.unsettled.isSet() || s.settled.isSet() {
+		return true
+	}
+	select {
+	case <-s.settled.c:
+		return true
+	case <-s.draining:
+		return false
+	}
+}
+
+// hear notes that a byte came in.
+func (s *sockets) hear() { s.heard.Store(max(1, int64(time.Since(s.made)))) }
+
+// lastHeard is when a byte last came in, and zero before the first.
+func (s *sockets) lastHeard() time.Time {
+	since := s.heard.Load()
+	if since == 0 {
+		return time.Time{}
+	}
+	return s.made.Add(time.Duration(since))
 }
 
 // in returns a context whose dials belong to these sockets.
@@ -93,7 +136,10 @@ type socket struct {
 func (c *socket) Read(b []byte) (int, error) {
 	if !isClosed(c.owner.draining) {
 		n, err := c.Conn.Read(b)
-		if err == nil || !isClosed(c.owner.draining) {
+		if n > 0 {
+			c.owner.hear()
+		}
+		if c.owner.passes() && (err == nil || !isClosed(c.owner.draining)) {
 			return n, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/wafleet/wafleet/connector/event"
 	"github.com/wafleet/wafleet/shared/session"
@@ -254,4 +256,95 @@ func TestDrainWaitsForTheReader(t *testing.T) {
 	<-drained
 	s.close()
 	reader.Wait()
+}
+
+// held is a socket whose handshake is in its last step, and what its reader got.
+func held(t *testing.T) (s *sockets, far net.Conn, reads <-chan error) {
+	t.Helper()
+	s = newSockets(func() error { return nil })
+	near, far := net.Pipe()
+	conn, err := s.adopt(near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.unsettle()
+	results := make(chan error, 1)
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		results <- err
+	}()
+	return s, far, results
+}
+
+func TestWhatComesBeforeTheReaderIsReadyIsHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, far, reads := held(t)
+		if _, err := far.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(reads) > 0 {
+			t.Error("handed over before the reader is ready")
+		}
+		s.settle()
+		if err := <-reads; err != nil {
+			t.Error(err)
+		}
+		s.drain(settle)
+		s.close()
+	})
+}
+
+func TestWhatIsHeldGoesWithTheConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, far, reads := held(t)
+		if _, err := far.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.drain(settle)
+		if time.Since(began) > 0 || len(reads) > 0 {
+			t.Errorf("drained after %v, %d reads", time.Since(began), len(reads))
+		}
+		s.close()
+		if err := <-reads; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("read: %v", err)
+		}
+	})
+}
+
+func TestTheLastByteHeard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSockets(func() error { return nil })
+		near, far := net.Pipe()
+		conn, err := s.adopt(near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.lastHeard(); !got.IsZero() {
+			t.Errorf("heard at %v before the first byte", got)
+		}
+		for range 3 {
+			time.Sleep(time.Minute)
+			go far.Write([]byte("x"))
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.lastHeard(); got != time.Now() {
+				t.Errorf("heard at %v, want %v", got, time.Now())
+			}
+		}
+		want := time.Now()
+		time.Sleep(time.Minute)
+		go far.Close()
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Error("read from a closed connection")
+		}
+		if got := s.lastHeard(); got != want {
+			t.Errorf("heard at %v, want %v: an end is no sign of life", got, want)
+		}
+	})
 }
