@@ -96,4 +96,7 @@ var (
 	ErrNoDevice = errors.New("the linked device is not in its store")
 	// ErrStore: the device store did not answer.
 	ErrStore = errors.New("the device store did not answer")
+	// ErrVersionUnknown: WhatsApp's current client version could not be learned.
+	// It says nothing about the version in use, and asking again may help.
+	ErrVersionUnknown = errors.New("the current client version could not be learned")
 )

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,11 +15,19 @@ import (
 	"go.mau.fi/whatsmeow/store"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/wafleet/wafleet/connector/event"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
-// A version older than this is fetched again at boot.
-const versionMaxAge = 24 * time.Hour
+const (
+	// A version older than this is fetched again.
+	versionMaxAge = 24 * time.Hour
+	// keepEvery is the pause between two looks at the fleet's version, give or
+	// take a fifth, so that of many connectors one is first to find it old.
+	keepEvery = time.Hour
+	// keepTimeout bounds one such look, with the fetch that it may need.
+	keepTimeout = time.Minute
+)
 
 // ErrVersionPinned says that WHATSAPP_VERSION forbids a refresh.
 var ErrVersionPinned = errors.New("WHATSAPP_VERSION is set, so the client version is not refreshed")
@@ -39,12 +47,12 @@ type Versions struct {
 	log    *slog.Logger
 	pinned bool
 
-	current   atomic.Pointer[store.WAVersionContainer]
-	refreshMu sync.Mutex // one refresh at a time; held across I/O on purpose
+	current    atomic.Pointer[store.WAVersionContainer]
+	refreshing chan struct{} // holds an item while a refresh is under way
 }
 
 func newVersions(s VersionStore, client *http.Client, pin string, log *slog.Logger) (*Versions, error) {
-	v := &Versions{store: s, client: client, log: log}
+	v := &Versions{store: s, client: client, log: log, refreshing: make(chan struct{}, 1)}
 	builtIn := store.GetWAVersion()
 	v.current.Store(&builtIn)
 	if pin == "" {
@@ -62,49 +70,132 @@ func newVersions(s VersionStore, client *http.Client, pin string, log *slog.Logg
 // Current returns the version in use, such as "2.3000.1045649367".
 func (v *Versions) Current() string { return v.current.Load().String() }
 
-// Prepare takes the fleet's version, or fetches one where that is missing or
-// old. It never fails: without an answer the version built into whatsmeow is
-// used until WhatsApp refuses it.
+// Prepare takes the fleet's version, or fetches one where that is missing, old
+// or out of reach. It never fails: without an answer the version built into
+// whatsmeow is used until WhatsApp refuses it.
 func (v *Versions) Prepare(ctx context.Context) {
 	if v.pinned {
 		return
 	}
-	text, age, err := v.store.ClientVersion(ctx)
-	if err == nil {
-		v.use(text)
-		if age < versionMaxAge {
-			return
+	err := v.alone(ctx, func() error {
+		old, err := v.adopt(ctx)
+		if err != nil {
+			v.log.Warn("the fleet's client version could not be read", "error", err.Error())
+		} else if !old {
+			return nil
 		}
-	} else if !errors.Is(err, session.ErrNotFound) {
-		v.log.Warn("the fleet's client version could not be read", "error", err.Error())
-	}
-	if err := v.Refresh(ctx, v.Current()); err != nil {
+		return v.fetch(ctx)
+	})
+	if err != nil {
 		v.log.Warn("the client version could not be refreshed", "version", v.Current(), "error", err.Error())
 	}
 }
 
-// use adopts a stored version unless it is older than the built-in one.
-func (v *Versions) use(text string) {
-	if parsed, err := store.ParseVersion(text); err == nil && !parsed.LessThan(store.GetWAVersion()) {
-		v.current.Store(&parsed)
+// Keep keeps the version fresh until ctx ends: every hour it takes over what
+// another connector has stored for the fleet, and fetches where that is old.
+// What fails is tried again the next time.
+func (v *Versions) Keep(ctx context.Context) {
+	if v.pinned {
+		return
+	}
+	timer := time.NewTimer(keepPause())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if err := v.renew(ctx); err != nil && ctx.Err() == nil {
+			v.log.Warn("the client version could not be kept fresh", "version", v.Current(), "error", err.Error())
+		}
+		timer.Reset(keepPause())
 	}
 }
 
-// Refresh asks WhatsApp for its current version, because refused was refused
-// or is old, and stores it for the fleet. Callers that come with a version that
-// is already replaced return at once.
+func keepPause() time.Duration {
+	const spread = keepEvery / 5
+	return keepEvery - spread + rand.N(2*spread+1)
+}
+
+// renew takes the fleet's version, and fetches only where that is missing or
+// old: a database that is away is no reason for a whole fleet to ask WhatsApp.
+func (v *Versions) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
+	defer cancel()
+	return v.alone(ctx, func() error {
+		old, err := v.adopt(ctx)
+		if err != nil {
+			return fmt.Errorf("read the fleet's client version: %w", err)
+		}
+		if !old {
+			return nil
+		}
+		return v.fetch(ctx)
+	})
+}
+
+// Refresh finds a newer version, because refused was refused: the fleet's where
+// another connector was faster, or else WhatsApp's, which it stores for the
+// fleet. Callers that come with a version that is already replaced return at
+// once. WhatsApp may still answer with the version that it refused.
+//
+// Errors: ErrVersionPinned, and event.ErrVersionUnknown where WhatsApp gave no
+// answer in time.
 func (v *Versions) Refresh(ctx context.Context, refused string) error {
 	if v.pinned {
 		return ErrVersionPinned
 	}
-	v.refreshMu.Lock()
-	defer v.refreshMu.Unlock()
 	if v.Current() != refused {
 		return nil
 	}
+	return v.alone(ctx, func() error {
+		if v.Current() != refused {
+			return nil
+		}
+		if _, err := v.adopt(ctx); err != nil {
+			v.log.Warn("the fleet's client version could not be read", "error", err.Error())
+		}
+		if v.Current() != refused {
+			return nil
+		}
+		return v.fetch(ctx)
+	})
+}
+
+// alone does what changes the version, one at a time in the whole process.
+func (v *Versions) alone(ctx context.Context, do func() error) error {
+	select {
+	case v.refreshing <- struct{}{}:
+	case <-ctx.Done():
+		return unknownVersion{ctx.Err()}
+	}
+	defer func() { <-v.refreshing }()
+	return do()
+}
+
+// adopt takes the fleet's version where it is newer than the one in use, and
+// reports whether it is missing or old.
+func (v *Versions) adopt(ctx context.Context) (old bool, err error) {
+	text, age, err := v.store.ClientVersion(ctx)
+	if errors.Is(err, session.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if parsed, err := store.ParseVersion(text); err == nil && v.current.Load().LessThan(parsed) {
+		v.current.Store(&parsed)
+		v.log.Info("the fleet's client version is used", "version", parsed.String())
+	}
+	return age >= versionMaxAge, nil
+}
+
+// fetch asks WhatsApp for its current version and stores it for the fleet.
+func (v *Versions) fetch(ctx context.Context) error {
 	latest, err := whatsmeow.GetLatestVersion(ctx, v.client)
 	if err != nil {
-		return fmt.Errorf("ask for the current client version: %w", err)
+		return unknownVersion{err}
 	}
 	v.current.Store(latest)
 	v.log.Info("client version refreshed", "version", latest.String())
@@ -113,6 +204,20 @@ func (v *Versions) Refresh(ctx context.Context, refused string) error {
 	}
 	return nil
 }
+
+// unknownVersion is event.ErrVersionUnknown with its cause. The text is cut,
+// because whatsmeow's holds the whole page where that is not the expected one.
+type unknownVersion struct{ cause error }
+
+func (e unknownVersion) Error() string {
+	cause := []rune(e.cause.Error())
+	if len(cause) > 200 {
+		cause = append(cause[:200], '…')
+	}
+	return event.ErrVersionUnknown.Error() + ": " + string(cause)
+}
+
+func (e unknownVersion) Unwrap() []error { return []error{event.ErrVersionUnknown, e.cause} }
 
 // payload is what a client says about itself at login.
 func (v *Versions) payload(device *store.Device) *waWa6.ClientPayload {
