@@ -12,6 +12,7 @@ import (
 
 	"github.com/wafleet/wafleet/connector/lease"
 	"github.com/wafleet/wafleet/connector/runner"
+	"github.com/wafleet/wafleet/connector/supervisor"
 	"github.com/wafleet/wafleet/connector/whatsapp"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -25,10 +26,13 @@ type config struct {
 	Listen      string `env:"LISTEN" envDefault:"127.0.0.1:9090"`
 	LogLevel    string `env:"LOG_LEVEL" envDefault:"INFO"`
 	Connects    int    `env:"CONNECTS_PER_SECOND" envDefault:"25"`
+	Moves       int    `env:"REBALANCE_PER_SECOND" envDefault:"1"`
 
 	LeaseTTL time.Duration `env:"LEASE_TTL" envDefault:"15s"`
 	// TaskMetadata is set by ECS: where a container asks about its task.
 	TaskMetadata string `env:"ECS_CONTAINER_METADATA_URI_V4"`
+	// Agent is set by ECS: where a container asks not to be stopped.
+	Agent string `env:"ECS_AGENT_URI"`
 
 	Version           string        `env:"WHATSAPP_VERSION"`
 	DialAddr          string        `env:"WHATSAPP_DIAL_ADDR"`
@@ -61,6 +65,7 @@ func readConfig() (config, error) {
 	complain(c.DatabaseMax >= 4, "DATABASE_MAX_CONNS must be at least 4, not %d", c.DatabaseMax)
 	complain(c.Slots > 0, "SLOTS must be positive, not %d", c.Slots)
 	complain(c.Connects > 0, "CONNECTS_PER_SECOND must be positive, not %d", c.Connects)
+	complain(c.Moves >= 0 && c.Moves <= 1000, "REBALANCE_PER_SECOND must be from 0 (off) to 1000, not %d", c.Moves)
 	complain(c.QRFirst > 0 && c.QRNext > 0, "QR_FIRST and QR_NEXT must be positive")
 	complain(c.KeepAlive > 0 && c.KeepAliveDeadline > 0, "WHATSAPP_KEEPALIVE and WHATSAPP_KEEPALIVE_DEADLINE must be positive")
 	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
@@ -89,6 +94,10 @@ func (c config) timing() runner.Timing {
 	t.QRFirst, t.QRNext = c.QRFirst, c.QRNext
 	t.Probe = c.KeepAliveDeadline
 	return t
+}
+
+func (c config) supervisor() supervisor.Config {
+	return supervisor.Config{Slots: c.Slots, Connects: c.Connects, Moves: c.Moves}
 }
 
 // globals spreads pings by a fifth, so that sessions do not ping together.

@@ -16,6 +16,7 @@ import (
 	"github.com/wafleet/wafleet/connector/health"
 	"github.com/wafleet/wafleet/connector/lease"
 	"github.com/wafleet/wafleet/connector/metrics"
+	"github.com/wafleet/wafleet/connector/protect"
 	"github.com/wafleet/wafleet/connector/report"
 	"github.com/wafleet/wafleet/connector/runner"
 	"github.com/wafleet/wafleet/connector/supervisor"
@@ -77,7 +78,7 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 	if err != nil {
 		return nil, err
 	}
-	p.metrics = metrics.New(p.held, func() int { return c.Slots }, p.trustSeconds)
+	p.metrics = metrics.New(p.gauges())
 	return p, nil
 }
 
@@ -99,20 +100,6 @@ func (p *process) close() {
 	p.control.Close()
 }
 
-func (p *process) held() int {
-	if h := p.holding.Load(); h != nil {
-		return h.supervisor.Held()
-	}
-	return 0
-}
-
-func (p *process) trustSeconds() float64 {
-	if h := p.holding.Load(); h != nil {
-		return h.trust.Left().Seconds()
-	}
-	return 0
-}
-
 // run serves health and holds one lease after the other until intake ends.
 func (p *process) run(intake context.Context) error {
 	if p.config.endpoint.Overridden() {
@@ -127,7 +114,14 @@ func (p *process) run(intake context.Context) error {
 		defer stopServing()
 		return p.work(ctx, intake)
 	})
-	context.AfterFunc(intake, p.state.SetDraining)
+	if p.config.Agent != "" {
+		guard := protect.New(p.config.Agent, p.gauges().Pairing, p.log)
+		group.Go(func() error { return guard.Run(intake) })
+	}
+	context.AfterFunc(intake, func() {
+		p.state.SetDraining()
+		p.metrics.Draining()
+	})
 	return group.Wait()
 }
 
@@ -206,7 +200,7 @@ func (p *process) hold(ctx, intake context.Context) error {
 	host, _ := os.Hostname()
 	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version, Task: p.task}
 	log := p.log.With("connector", string(me.ID))
-	return lease.Hold(ctx, p.control, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
+	return lease.Hold(ctx, heartbeat{p.control, whileHolding(p, func(h *holding) store.Vitals { return h.supervisor.Vitals() })}, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
 		log.Info("connector registered", "slots", me.Slots, "address", me.Address, "version", me.Version, "client_version", p.devices.Versions().Current())
 		return p.supervise(authority, intake, me.ID, trust, log)
 	})
@@ -220,7 +214,7 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 		Me: me, Store: p.control, Reporter: reporter, Pacer: p.pacer, Versions: p.devices.Versions(), Observer: p.metrics,
 		Timing: p.config.timing(),
 	}
-	sup = supervisor.New(me, supervisor.Config{Slots: p.config.Slots}, p.control, reporter, p.metrics, p.open, deps, trust, log)
+	sup = supervisor.New(me, p.config.supervisor(), p.control, reporter, p.metrics, p.open, deps, trust, log)
 	p.holding.Store(&holding{sup, trust})
 	p.state.SetAlive(trust.Err)
 	defer p.state.SetAlive(nil)
@@ -230,6 +224,8 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 	var helpers errgroup.Group
 	helpers.Go(func() error { return reporter.Run(helping) })
 	helpers.Go(func() error { return p.control.Listen(helping, log, sup.Hint) })
+	helpers.Go(func() error { p.watchFleet(helping, me, log); return nil })
+	helpers.Go(func() error { p.devices.Versions().Keep(helping); return nil })
 	err := sup.Run(authority, intake)
 	stopHelping()
 	return errors.Join(err, helpers.Wait())

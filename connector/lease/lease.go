@@ -64,14 +64,19 @@ func (c Config) WithDefaults() (Config, error) {
 // Trust is how long the process may act. It is safe for concurrent use and
 // cheap enough for every write to a socket.
 type Trust struct {
-	born  time.Time    // holds the monotonic clock
-	until atomic.Int64 // nanoseconds after born; the end once ended is set
+	born  time.Time     // holds the monotonic clock
+	span  time.Duration // from a beat to the end
+	until atomic.Int64  // nanoseconds after born; the end once ended is set
 	ended atomic.Bool
 }
 
 // NewTrust returns a trust that starts now and lasts for d.
 func NewTrust(d time.Duration) *Trust {
-	t := &Trust{born: time.Now()}
+	return trustFrom(time.Now(), d)
+}
+
+func trustFrom(sent time.Time, d time.Duration) *Trust {
+	t := &Trust{born: sent, span: d}
 	t.until.Store(int64(d))
 	return t
 }
@@ -89,13 +94,16 @@ func (t *Trust) Left() time.Duration {
 	return time.Duration(t.until.Load()) - time.Since(t.born)
 }
 
-// renew lets trust last for d from the given moment, unless it has ended.
-func (t *Trust) renew(from time.Time, d time.Duration) bool {
+// BeatAge is how long ago the last beat that succeeded was sent.
+func (t *Trust) BeatAge() time.Duration { return t.span - t.Left() }
+
+// renew lets trust last for its span from the given moment, unless it has ended.
+func (t *Trust) renew(from time.Time) bool {
 	if t.Err() != nil {
 		t.ended.Store(true) // a late answer must not revive it
 		return false
 	}
-	t.until.Store(int64(from.Sub(t.born) + d))
+	t.until.Store(int64(from.Sub(t.born) + t.span))
 	return true
 }
 
@@ -109,8 +117,7 @@ func Hold(ctx context.Context, s Store, me store.Connector, config Config, log *
 	if err := s.Register(ctx, me, config.TTL); err != nil {
 		return err
 	}
-	trust := &Trust{born: sent}
-	trust.until.Store(int64(config.Trust))
+	trust := trustFrom(sent, config.Trust)
 
 	authority, lose := context.WithCancelCause(ctx)
 	defer lose(context.Canceled)
@@ -177,7 +184,7 @@ func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, t
 				log.Warn("the lease was not renewed", "trust_left", trust.Left().Round(time.Millisecond).String(), "error", b.err.Error())
 				next.Reset(backoff.Jitter(config.Beat / 4))
 			default:
-				if trust.renew(b.sent, config.Trust) {
+				if trust.renew(b.sent) {
 					end.Reset(trust.Left())
 				}
 				next.Reset(backoff.Jitter(config.Beat))

@@ -178,7 +178,7 @@ func TestALateAnswerDoesNotReviveTrust(t *testing.T) {
 		if trust.Err() == nil {
 			t.Fatal("trust did not end")
 		}
-		if trust.renew(time.Now(), time.Hour) || trust.Err() == nil {
+		if trust.renew(time.Now()) || trust.Err() == nil {
 			t.Fatal("revived")
 		}
 	})

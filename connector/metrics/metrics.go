@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 // Metrics of one connector process.
@@ -17,35 +18,49 @@ type Metrics struct {
 	registry   *prometheus.Registry
 	claims     prometheus.Counter
 	releases   *prometheus.CounterVec
+	handovers  *prometheus.CounterVec
 	fences     prometheus.Counter
 	reconnects *prometheus.CounterVec
 	streams    prometheus.Counter
 	illegal    prometheus.Counter
 	panics     prometheus.Counter
 	leasesLost prometheus.Counter
+	drains     prometheus.Counter
+	fleet      fleet
 }
 
-// New returns metrics with a registry of their own. Gauges are read when they
-// are scraped: held sessions, slots, and for how many seconds the lease is
-// trusted.
-func New(held, slots func() int, trustSeconds func() float64) *Metrics {
+// Gauges are asked at every scrape.
+type Gauges struct {
+	Held, Slots, Pairing func() int // sessions held, at most, and waiting for a phone
+	// TrustSeconds is how long the process may still act, BeatSeconds how long ago
+	// the last heartbeat was sent that succeeded.
+	TrustSeconds, BeatSeconds func() float64
+}
+
+// New returns metrics with a registry of their own.
+func New(g Gauges) *Metrics {
 	m := &Metrics{
 		registry:   prometheus.NewRegistry(),
 		claims:     counter("claims_total", "Sessions claimed."),
 		releases:   vector("releases_total", "Sessions given back, by the reason of their state.", "reason"),
+		handovers:  vector("handovers_total", "Sessions given back that users still want, by why: drain, rebalance or config.", "why"),
 		fences:     counter("fences_total", "Terms that turned out to be over."),
 		reconnects: vector("reconnects_total", "Connections that were lost or could not be made, by reason.", "reason"),
 		streams:    counter("stream_errors_total", "Stream errors of WhatsApp that have no meaning of their own."),
 		illegal:    counter("illegal_transitions_total", "Moves that the transition table forbids. Any is a bug."),
 		panics:     counter("session_panics_total", "Sessions ended by a panic."),
+		drains:     counter("drains_total", "Drains begun."),
 		leasesLost: counter("leases_lost_total", "Leases that passed while the process ran."),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.claims, m.releases, m.fences, m.reconnects, m.streams, m.illegal, m.panics, m.leasesLost,
-		gauge("sessions_held", "Sessions held.", func() float64 { return float64(held()) }),
-		gauge("slots", "Sessions that could be held.", func() float64 { return float64(slots()) }),
-		gauge("lease_trust_seconds", "How long the process may act if no heartbeat succeeds; negative once it may not.", trustSeconds),
+		m.claims, m.releases, m.handovers, m.fences, m.reconnects, m.streams, m.illegal, m.panics, m.drains, m.leasesLost,
+		&m.fleet,
+		gauge("sessions_held", "Sessions held.", g.Held),
+		gauge("sessions_pairing", "Sessions that wait for a phone, or have just been linked.", g.Pairing),
+		gauge("slots", "Sessions that could be held.", g.Slots),
+		gauge("lease_trust_seconds", "How long the process may act if no heartbeat succeeds; negative once it may not.", g.TrustSeconds),
+		gauge("lease_beat_age_seconds", "How long ago the last heartbeat was sent that succeeded.", g.BeatSeconds),
 	)
 	return m
 }
@@ -60,8 +75,8 @@ func vector(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
 
-func gauge(name, help string, read func() float64) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, read)
+func gauge[N int | float64](name, help string, read func() N) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, func() float64 { return float64(read()) })
 }
 
 // Handler serves the metrics.
@@ -74,6 +89,9 @@ func (m *Metrics) Claimed(n int) { m.claims.Add(float64(n)) }
 
 // Released counts a session given back.
 func (m *Metrics) Released(code session.ReasonCode) { m.releases.WithLabelValues(label(code)).Inc() }
+
+// HandedOver counts a session given to another connector.
+func (m *Metrics) HandedOver(why string) { m.handovers.WithLabelValues(why).Inc() }
 
 // Fenced counts a term that was over.
 func (m *Metrics) Fenced() { m.fences.Inc() }
@@ -89,6 +107,13 @@ func (m *Metrics) IllegalTransition() { m.illegal.Inc() }
 
 // Panic counts a bug.
 func (m *Metrics) Panic() { m.panics.Inc() }
+
+// Draining counts the begin of a drain.
+func (m *Metrics) Draining() { m.drains.Inc() }
+
+// SetFleet takes what was counted of the whole fleet, or nil where another
+// connector counts.
+func (m *Metrics) SetFleet(status *store.FleetStatus) { m.fleet.status.Store(status) }
 
 // LeaseLost counts a lost lease.
 func (m *Metrics) LeaseLost() { m.leasesLost.Inc() }

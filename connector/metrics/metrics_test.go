@@ -6,16 +6,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var idle = Gauges{
+	Held: func() int { return 0 }, Slots: func() int { return 0 }, Pairing: func() int { return 0 },
+	TrustSeconds: func() float64 { return 0 }, BeatSeconds: func() float64 { return 0 },
+}
+
 // scrape returns the connector's own samples.
-func scrape(t *testing.T, m *Metrics) []string {
+func scrape(t *testing.T, m *Metrics) []string { return scrapeOf(t, m, "wafleet_connector_") }
+
+func scrapeOf(t *testing.T, m *Metrics, prefix string) []string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -24,7 +33,7 @@ func scrape(t *testing.T, m *Metrics) []string {
 	}
 	var samples []string
 	for line := range strings.Lines(w.Body.String()) {
-		if sample, ok := strings.CutPrefix(strings.TrimSpace(line), "wafleet_connector_"); ok {
+		if sample, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
 			samples = append(samples, sample)
 		}
 	}
@@ -34,7 +43,10 @@ func scrape(t *testing.T, m *Metrics) []string {
 func TestEverythingIsCounted(t *testing.T) {
 	t.Parallel()
 	held, trust := 3, 9.5
-	m := New(func() int { return held }, func() int { return 100 }, func() float64 { return trust })
+	m := New(Gauges{
+		Held: func() int { return held }, Slots: func() int { return 100 }, Pairing: func() int { return 2 },
+		TrustSeconds: func() float64 { return trust }, BeatSeconds: func() float64 { return 0.5 },
+	})
 	m.Claimed(3)
 	m.Claimed(2)
 	m.Released("")
@@ -45,10 +57,13 @@ func TestEverythingIsCounted(t *testing.T) {
 	m.IllegalTransition()
 	m.Panic()
 	m.LeaseLost()
+	m.Draining()
+	m.HandedOver("rebalance")
 	want := []string{
-		"claims_total 5", "fences_total 1", "illegal_transitions_total 1", "lease_trust_seconds 9.5", "leases_lost_total 1",
+		"claims_total 5", "drains_total 1", "fences_total 1", `handovers_total{why="rebalance"} 1`, "illegal_transitions_total 1",
+		"lease_beat_age_seconds 0.5", "lease_trust_seconds 9.5", "leases_lost_total 1",
 		`reconnects_total{reason="KEEPALIVE"} 1`, `releases_total{reason="LOGGED_OUT"} 1`, `releases_total{reason="none"} 1`,
-		"session_panics_total 1", "sessions_held 3", "slots 100", "stream_errors_total 1",
+		"session_panics_total 1", "sessions_held 3", "sessions_pairing 2", "slots 100", "stream_errors_total 1",
 	}
 	if got := scrape(t, m); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -63,7 +78,7 @@ func TestEverythingIsCounted(t *testing.T) {
 // The far side chooses numbers; they must not make series without end.
 func TestReasonsOfTheFarSideShareALabel(t *testing.T) {
 	t.Parallel()
-	m := New(func() int { return 0 }, func() int { return 0 }, func() float64 { return 0 })
+	m := New(idle)
 	for code := range 1000 {
 		m.Reconnect(session.ConnectFailure(code))
 	}
@@ -84,6 +99,23 @@ func TestReasonsOfTheFarSideShareALabel(t *testing.T) {
 func TestRegistriesAreSeparate(t *testing.T) {
 	t.Parallel()
 	for range 2 {
-		New(func() int { return 0 }, func() int { return 0 }, func() float64 { return 0 }).Fenced()
+		New(idle).Fenced()
+	}
+}
+
+func TestOneConnectorSpeaksForTheFleet(t *testing.T) {
+	t.Parallel()
+	m := New(idle)
+	if got := scrapeOf(t, m, "wafleet_fleet_"); len(got) != 0 {
+		t.Errorf("before the first count: %q", got)
+	}
+	m.SetFleet(&store.FleetStatus{Wanted: 9, Unplaced: 2, OldestJob: 1500 * time.Millisecond, Alive: 3, Slots: 30, SlotsFree: 23, Running: 8, Outdated: 1})
+	want := []string{"client_outdated_share 0.125", "connectors_alive 3", "oldest_job_seconds 1.5", "sessions_unplaced 2", "sessions_wanted 9", "slots 30", "slots_free 23"}
+	if got := scrapeOf(t, m, "wafleet_fleet_"); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	m.SetFleet(nil) // another one counts now
+	if got := scrapeOf(t, m, "wafleet_fleet_"); len(got) != 0 {
+		t.Errorf("still %q", got)
 	}
 }

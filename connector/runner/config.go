@@ -27,6 +27,8 @@ type Conn interface {
 	PairPhone(ctx context.Context, phone session.Phone) (string, error)
 	// Probe reports whether WhatsApp answers.
 	Probe(ctx context.Context) bool
+	// Heard is when the last sign of life came, zero before the first.
+	Heard() time.Time
 	// Close returns when the socket is closed, within a second or so.
 	Close()
 }
@@ -113,8 +115,19 @@ type Term struct {
 	Level  *slog.LevelVar // follows config.log.level
 }
 
+// Handover is why a session is given back that the user still wants.
+type Handover string
+
+// Handovers.
+const (
+	Drained     Handover = "drain"     // its connector leaves
+	MovedAway   Handover = "rebalance" // another connector holds less
+	Reconfigure Handover = "config"    // its new config needs a fresh term
+)
+
 // Outcome is how a term ended.
 type Outcome struct {
+	Handover Handover // empty: it was not handed over
 	// Report is the last state, to be written with the release.
 	Report store.Report
 	// Fenced: somebody else holds the session, or the process lost its lease;

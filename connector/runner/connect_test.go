@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -254,20 +255,50 @@ func TestAnOutdatedClientIsRefreshedOnce(t *testing.T) {
 	})
 }
 
-func TestARefreshThatFailsEndsTheTerm(t *testing.T) {
+func TestARefreshThatIsForbiddenEndsTheTerm(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		w.onRefresh = func(context.Context) error { return errors.New("pinned") }
+		w.start(linked)
+		w.say(event.Outdated{})
+		w.wantEnd("FAILED CLIENT_OUTDATED")
+		w.wantAll("dial 1 "+jid, "STARTING CLIENT_OUTDATED", "close 1", "refresh v1", "release")
+	})
+}
+
+// Whoever cannot ask for the version keeps trying: the network is no reason to
+// give a session up.
+func TestARefreshWithoutAnAnswerIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for name, refresh := range map[string]func(context.Context) error{
-		"at once": func(context.Context) error { return errors.New("no page") },
+		"at once": func(context.Context) error { return fmt.Errorf("%w: no route", event.ErrVersionUnknown) },
 		"by time": untilOver,
 	} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, func(w *world) {
 				w.onRefresh = refresh
 				w.start(linked)
-				w.say(event.Outdated{})
-				w.after(10 * time.Second)
-				w.wantEnd("FAILED CLIENT_OUTDATED")
-				w.wantAll("dial 1 "+jid, "STARTING CLIENT_OUTDATED", "close 1", "refresh v1", "release")
+				for n := range 20 {
+					w.say(event.Outdated{})
+					w.after(10 * time.Second) // the bound of a refresh
+					if n == 10 {
+						w.set(func() { w.onRefresh = nil })
+					}
+					if get(w, &w.dials) > n+2 {
+						t.Fatalf("%d dials after %d refusals", w.dials, n+1)
+					}
+					if n > 10 {
+						break
+					}
+					if r := w.lastReport(); r.Code != session.ClientOutdated || r.RetryIn <= 0 && w.r.phaseSeen() == pausing {
+						t.Fatalf("%+v", r)
+					}
+					w.after(20 * time.Second)
+				}
+				w.say(event.Connected{})
+				if r := w.lastReport(); r.State != session.Working {
+					t.Errorf("%+v", r)
+				}
 			})
 		})
 	}

@@ -336,3 +336,27 @@ func TestAFloodOfMessagesIsHarmless(t *testing.T) {
 		}
 	})
 }
+
+// A library that panicked is not used any more; how often that may happen is
+// not the runner's to say.
+func TestALibraryThatPanicsEndsTheTerm(t *testing.T) {
+	t.Parallel()
+	for _, s := range situations {
+		if s.name == "linking, unrecorded" {
+			continue // holds the end up: see above
+		}
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			simulate(t, func(w *world) {
+				s.play(w)
+				if get(w, &w.open) == 0 {
+					return // nothing says anything
+				}
+				w.take()
+				w.say(event.Panicked{Value: "bug"})
+				w.wantEnd("panicked")
+				w.want("panic!", "close 1", "release")
+			})
+		})
+	}
+}

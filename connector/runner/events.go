@@ -47,6 +47,9 @@ func (r *Runner) onEvent(e event.Event) {
 		r.onOutdated()
 	case event.Refused:
 		r.onRefused(e)
+	case event.Panicked:
+		r.deps.Observer.Panic()
+		r.endPanicked()
 	case event.StreamError:
 		r.deps.Observer.StreamError()
 		r.reason = reason{code: session.StreamError(e.Code)}
@@ -161,6 +164,9 @@ func (r *Runner) onOutdated() {
 func (r *Runner) onVersionRefreshed(v versionRefreshed) {
 	switch {
 	case r.phase != pausing:
+	case errors.Is(v.err, event.ErrVersionUnknown) || errors.Is(v.err, context.DeadlineExceeded): // the network, not the version: no reason to give up
+		r.refreshed = false
+		r.pause(reason{code: session.ClientOutdated, detail: "the current version could not be learned"})
 	case v.err != nil && !errors.Is(v.err, context.Canceled):
 		r.fail(session.ClientOutdated, v.err.Error())
 	default:

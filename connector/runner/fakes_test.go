@@ -69,6 +69,8 @@ func (c *fakeConn) Probe(ctx context.Context) bool {
 	return do == nil || do(ctx)
 }
 
+func (c *fakeConn) Heard() time.Time { return get(c.world, &c.heard) }
+
 func (c *fakeConn) Close() {
 	c.note("close %d", c.n)
 	if do := get(c.world, &c.onClose); do != nil {

@@ -64,12 +64,15 @@ func (l *link) connect(a *attempt, number int, jid string) (Conn, error) {
 // from now on. A dial that finishes all the same is closed before the next.
 func (l *link) close() {
 	l.attempt++
-	a, heard := l.current, l.conn != nil
+	a, made := l.current, l.conn != nil
+	if made {
+		l.runner.heard = lastHeard(l.conn, l.runner.heard)
+	}
 	l.current, l.conn = nil, nil
 	if a == nil {
 		return
 	}
-	if !heard {
+	if !made {
 		a.cancel()
 	}
 	l.background(func() {
@@ -149,12 +152,17 @@ func (r *Runner) lost(why reason) {
 		r.attempts = 0
 	}
 	r.link.close()
-	r.attempts++
+	r.reconnects.Add(time.Now())
 	r.deps.Observer.Reconnect(why.code)
-	pause := r.deps.Timing.Pause.Pause(r.attempts)
-	why.retryIn = pause
+	r.pause(why)
+}
+
+// pause waits before the next attempt, longer each time.
+func (r *Runner) pause(why reason) {
+	r.attempts++
+	why.retryIn = r.deps.Timing.Pause.Pause(r.attempts)
 	if r.move(pausing, why) {
-		r.setTimer(pause)
+		r.setTimer(why.retryIn)
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 // transitions is every legal move. Events overtake the answer of the dial they
 // belong to, so dialing leads everywhere.
 var transitions = map[phase][]phase{
-	pausing:   {dialing, ended},
+	pausing:   {pausing, dialing, ended},
 	dialing:   {scanning, linking, loggingIn, working, pausing, ended},
 	scanning:  {scanning, linking, pausing, ended},
 	linking:   {dialing, pausing, ended},

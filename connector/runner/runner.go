@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/wafleet/wafleet/connector/event"
@@ -27,8 +28,9 @@ type Runner struct {
 	log    *slog.Logger
 	level  *slog.LevelVar
 
-	mail chan message
-	done chan struct{} // closed when the loop has ended
+	mail  chan message
+	done  chan struct{}         // closed when the loop has ended
+	sight atomic.Pointer[sight] // for other goroutines
 
 	config   session.Config
 	seen     session.Generation
@@ -53,6 +55,8 @@ type Runner struct {
 	refusals    int // refused logins in a row
 	refreshed   bool
 	connectedAt time.Time
+	heard       time.Time        // WhatsApp's last sign of life on connections that are closed
+	reconnects  session.LastHour // also of terms before this one
 	outcome     Outcome
 }
 
@@ -76,6 +80,8 @@ type (
 	asked struct{ change store.Change }
 	// released asks for the session to be given back.
 	released struct{}
+	// movedAway asks for it to be given back if it works.
+	movedAway struct{}
 	// panicked ends the term.
 	panicked struct {
 		value any
@@ -89,11 +95,11 @@ func New(deps Deps, term Term) *Runner {
 	r := &Runner{
 		deps: deps, term: store.Term{ID: claim.ID, Epoch: claim.Epoch}, device: term.Device, log: term.Log, level: term.Level,
 		mail: make(chan message, mailboxSize), done: make(chan struct{}),
-		config: claim.Config, seen: claim.Wanted.Generation, jid: claim.JID, pushName: claim.PushName,
+		config: claim.Config, seen: claim.Wanted.Generation, jid: claim.JID, pushName: claim.PushName, reconnects: claim.Reconnects,
 		phase: pausing, timer: time.NewTimer(0), grace: stoppedTimer(),
 	}
 	// The claim has written STARTING already.
-	r.shown = store.Report{Term: r.term, State: session.Starting, Seen: r.seen}
+	r.shown = store.Report{Term: r.term, State: session.Starting, Seen: r.seen, Reconnects: r.reconnects}
 	return r
 }
 
@@ -109,6 +115,10 @@ func (r *Runner) Tell(change store.Change) { r.post(asked{change}) }
 
 // Release asks the runner to give the session back, for another to continue.
 func (r *Runner) Release() { r.post(released{}) }
+
+// MoveAway asks the runner to give the session back if it is logged in and
+// undisturbed, and otherwise for nothing.
+func (r *Runner) MoveAway() { r.post(movedAway{}) }
 
 // post sends to the loop and reports whether it may still hear.
 func (r *Runner) post(m message) bool {
@@ -170,6 +180,7 @@ func (r *Runner) step(ctx context.Context) {
 		r.held = false
 		r.show()
 	}
+	r.look()
 }
 
 func (r *Runner) hear(m message) {
@@ -195,7 +206,11 @@ func (r *Runner) hear(m message) {
 	case asked:
 		r.onAsked(m.change)
 	case released:
-		r.endReleased()
+		r.handOver(Drained)
+	case movedAway:
+		if r.phase == working && r.probing == 0 {
+			r.handOver(MovedAway)
+		}
 	case writeFenced:
 		r.endFenced(m.err)
 	case panicked:
@@ -227,56 +242,6 @@ func (r *Runner) illegal(to phase) bool {
 	return false
 }
 
-// show reports the state if it differs from the last report.
-func (r *Runner) show() {
-	report := r.report(r.phase.status(), r.reason)
-	if r.held && report.State == session.Starting {
-		report.State = session.Working
-	}
-	// A pause that has passed is no news, but must not be announced again.
-	if r.phase != pausing {
-		report.RetryIn = 0
-	}
-	same := report
-	if same.RetryIn == 0 {
-		same.RetryIn = r.shown.RetryIn
-	}
-	if same == r.shown || r.phase == ended {
-		return
-	}
-	if report.State != r.shown.State {
-		r.log.Info("session is "+string(report.State), "reason", string(report.Code))
-	}
-	r.shown = report
-	r.deps.Reporter.Put(report)
-}
-
-func (r *Runner) report(status session.Status, why reason) store.Report {
-	report := store.Report{Term: r.term, State: status, Seen: r.seen, Code: why.code, RetryIn: why.retryIn, PushName: r.pushName}
-	if why.code != "" {
-		report.Message = session.NewReason(why.code, time.Time{}, clean(why.detail)).Message
-	}
-	return report
-}
-
-// clean makes a text of the far side fit for a reason: short, no numbers or
-// keys, nothing that a database refuses.
-func clean(detail string) string { return printable(telemetry.Redact(detail)) }
-
-// printable cuts a text to 200 characters that a database takes.
-func printable(text string) string {
-	runes := []rune(text)
-	if len(runes) > 200 {
-		runes = append(runes[:200], '…')
-	}
-	for i, c := range runes {
-		if c < ' ' || c == '\uFFFD' {
-			runes[i] = ' '
-		}
-	}
-	return string(runes)
-}
-
 // end leaves the loop with a last report.
 func (r *Runner) end(status session.Status, why reason) {
 	if r.phase == ended {
@@ -291,8 +256,13 @@ func (r *Runner) fail(code session.ReasonCode, detail string) {
 	r.end(session.Failed, reason{code: code, detail: detail})
 }
 
-// endReleased gives the session back as it is: whoever continues starts over.
-func (r *Runner) endReleased() { r.end(session.Starting, reason{}) }
+// handOver gives the session back as it is: whoever continues starts over.
+func (r *Runner) handOver(why Handover) {
+	if r.phase != ended {
+		r.outcome.Handover = why
+	}
+	r.end(session.Starting, reason{})
+}
 
 func (r *Runner) endFenced(cause error) {
 	if r.phase == ended {
@@ -310,6 +280,10 @@ func (r *Runner) countPanic(p panicked) {
 
 func (r *Runner) onPanic(p panicked) {
 	r.countPanic(p)
+	r.endPanicked()
+}
+
+func (r *Runner) endPanicked() {
 	r.outcome.Panicked = true
 	r.end(session.Starting, reason{code: session.InternalError})
 }
@@ -343,7 +317,7 @@ func (r *Runner) onAsked(c store.Change) {
 			return
 		}
 		if c.Config.Store != r.config.Store || !sameProxy(c.Config.Proxy, r.config.Proxy) {
-			r.endReleased()
+			r.handOver(Reconfigure)
 			return
 		}
 		r.config = c.Config

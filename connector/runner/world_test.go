@@ -50,7 +50,8 @@ type world struct {
 	open    int                  // guarded by mu; connections open now
 	sinks   []func(event.Event)  // guarded by mu; by attempt
 
-	life time.Duration // guarded by mu; of the last pairing code
+	life  time.Duration // guarded by mu; of the last pairing code
+	heard time.Time     // guarded by mu; by every connection
 
 	// What the neighbours do, guarded by mu; nil for "well". Once the runner has
 	// started they change within set only.

@@ -10,7 +10,11 @@
 //	hint or poll ──► changes of held sessions ──► runner
 //
 // Intake and work have separate ends. When intake ends (SIGTERM), nothing more
-// is claimed and every session is handed back, several at a time. When the
-// authority ends (the lease is lost), runners close their sockets and nothing
-// more is written; whoever sees the lease pass takes the sessions.
+// is claimed and every session is handed back: as fast as the others take them
+// on, so that none waits unconnected, and those that a user is linking last.
+// When the authority ends (the lease is lost), runners close their sockets and
+// nothing more is written; whoever sees the lease pass takes the sessions.
+//
+// A supervisor that holds more than its even part moves sessions away, one at a
+// time; see balance.go.
 package supervisor

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestADrainHandsEverythingBackSideBySide(t *testing.T) {
 		got := w.take()
 		if n := len(slices.DeleteFunc(slices.Clone(got), func(s string) bool {
 			return !strings.HasPrefix(s, "release ") || !strings.HasSuffix(s, " STARTING")
-		})); n != 95 || len(got) != 1+2*95 || got[0] != "draining" {
+		})); n != 95 || len(got) != 1+3*95 || got[0] != "draining" {
 			t.Errorf("%d of %d entries are releases, after %s", n, len(got), got[0])
 		}
 	})
@@ -54,7 +55,7 @@ func TestADrainWithoutADatabaseGoesOn(t *testing.T) {
 		if took, err := w.wait(); err != nil || took != queryTimeout {
 			t.Errorf("%v after %v", err, took)
 		}
-		w.want("draining", "close s0", "release s0 STARTING")
+		w.want("draining", "close s0", "release s0 STARTING", "handover drain")
 	})
 }
 
@@ -69,7 +70,7 @@ func TestADrainReachesATermThatStillOpens(t *testing.T) {
 		if took, _ := w.wait(); took != 10*time.Second {
 			t.Errorf("took %v", took)
 		}
-		w.want("draining", "close s0", "release s0 STARTING")
+		w.want("draining", "close s0", "release s0 STARTING", "handover drain")
 	})
 }
 
@@ -95,7 +96,7 @@ func TestADrainIsBounded(t *testing.T) {
 		if took, err := w.wait(); err != nil || took != 90*time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
-		w.want("draining", "close s1", "close s2", "release s1 STARTING", "release s2 STARTING")
+		w.want("draining", "close s1", "close s2", "release s1 STARTING", "release s2 STARTING", "handover drain")
 	})
 }
 
@@ -142,4 +143,84 @@ func TestAuthorityEndsAndNothingIsReleased(t *testing.T) {
 			})
 		})
 	}
+}
+
+// With room elsewhere sessions leave as fast as the others connect, and what a
+// user is linking goes last.
+func TestADrainIsPaced(t *testing.T) {
+	t.Parallel()
+	config := rare(500)
+	config.Connects = 10
+	simulate(t, config, func(w *world) {
+		w.others = 2
+		w.queue(many(80)...)
+		claims := many(100)[80:]
+		for i := range claims {
+			claims[i].JID = ""
+		}
+		w.queue(claims...)
+		if n := w.Pairing(); n != 20 {
+			t.Fatalf("%d sessions wait for a scan, want 20", n)
+		}
+		w.take()
+		w.leave()
+		took, err := w.wait()
+		if want := 4 * time.Second; err != nil || took < want-100*time.Millisecond || took > want+100*time.Millisecond { // 20 at once, then 20/s
+			t.Errorf("%v after %v, want %v", err, took, want)
+		}
+		var order []string
+		for _, entry := range w.take() {
+			if id, ok := strings.CutPrefix(entry, "release s"); ok {
+				order = append(order, strings.Fields(id)[0])
+			}
+		}
+		for _, id := range order[len(order)-20:] {
+			if n, _ := strconv.Atoi(id); n < 80 {
+				t.Errorf("s%s left among those that wait for a scan", id)
+			}
+		}
+	})
+}
+
+// A drain of many sessions is done within two thirds of its time.
+func TestAPacedDrainEndsInTime(t *testing.T) {
+	t.Parallel()
+	config := rare(2000)
+	config.Connects = 1
+	simulate(t, config, func(w *world) {
+		w.others = 1
+		w.queue(many(1200)...)
+		w.leave()
+		if took, err := w.wait(); err != nil || took > 61*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// A stop is heard while others wait for their turn to leave.
+func TestAStopIsHeardInADrain(t *testing.T) {
+	t.Parallel()
+	config := rare(100)
+	config.Connects, config.Poll = 1, time.Second
+	simulate(t, config, func(w *world) {
+		w.others = 1
+		w.queue(many(60)...)
+		w.take()
+		w.leave()
+		w.set(func() {
+			for _, c := range many(60) {
+				w.changes = append(w.changes, store.Change{ID: c.ID, Epoch: 1, Wanted: session.Wanted{Desired: session.DesiredStopped, Generation: 2}})
+			}
+		})
+		w.after(1100 * time.Millisecond)
+		stopped := 0
+		for _, entry := range w.take() {
+			if strings.HasSuffix(entry, " STOPPED") {
+				stopped++
+			}
+		}
+		if stopped < 55 {
+			t.Errorf("%d of 60 sessions are stopped after a poll", stopped)
+		}
+	})
 }

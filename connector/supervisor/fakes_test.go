@@ -39,6 +39,8 @@ type world struct {
 	terms    []store.Term   // what the database says is held
 	orphans  int
 	deaths   bool
+	others   int                                                  // connectors with room for what a drain gives back
+	loads    func() []store.Load                                  // of the fleet; nil: alone
 	down     bool                                                 // the database is out of reach
 	distrust error                                                // of the lease
 	onOpen   func(ctx context.Context, c store.Claim) error       // nil: well
@@ -169,7 +171,8 @@ type fakeDevice struct {
 	id session.ID
 }
 
-func (d *fakeDevice) Connect(ctx context.Context, _ string, sink func(event.Event)) (runner.Conn, error) {
+// Connect logs in what is linked and shows a code for what is not.
+func (d *fakeDevice) Connect(ctx context.Context, jid string, sink func(event.Event)) (runner.Conn, error) {
 	d.mu.Lock()
 	do := d.onDial
 	d.mu.Unlock()
@@ -178,7 +181,11 @@ func (d *fakeDevice) Connect(ctx context.Context, _ string, sink func(event.Even
 			return nil, err
 		}
 	}
-	go sink(event.Connected{})
+	if jid == "" {
+		go sink(event.QR{Codes: []string{"a", "b", "c", "d", "e", "f"}})
+	} else {
+		go sink(event.Connected{})
+	}
 	return fakeConn{}, nil
 }
 
@@ -191,6 +198,7 @@ type fakeConn struct{}
 
 func (fakeConn) PairPhone(context.Context, session.Phone) (string, error) { return "ABCD-1234", nil }
 func (fakeConn) Probe(context.Context) bool                               { return true }
+func (fakeConn) Heard() time.Time                                         { return time.Time{} }
 func (fakeConn) Close()                                                   {}
 
 type fakeStore world
@@ -245,12 +253,27 @@ func (f *fakeStore) TermsHeld(context.Context, session.ConnectorID) ([]store.Ter
 	return f.terms, err
 }
 
-func (f *fakeStore) SetDraining(ctx context.Context, _ session.ConnectorID) error {
+func (f *fakeStore) SetDraining(ctx context.Context, _ session.ConnectorID) (int, error) {
 	err := f.look("draining")
 	if err != nil {
 		<-ctx.Done() // out of reach, and hanging
 	}
-	return err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.others, err
+}
+
+// Loads is asked with every look for orphans and not recorded.
+func (f *fakeStore) Loads(context.Context) ([]store.Load, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return nil, session.ErrUnavailable
+	}
+	if f.loads == nil {
+		return nil, nil
+	}
+	return f.loads(), nil
 }
 
 type fakeReporter world
@@ -279,6 +302,7 @@ type fakeObserver world
 
 func (*fakeObserver) Claimed(int)                  {}
 func (*fakeObserver) Released(session.ReasonCode)  {}
+func (f *fakeObserver) HandedOver(why string)      { (*world)(f).note("handover %s", why) }
 func (f *fakeObserver) Fenced()                    { (*world)(f).note("fenced!") }
 func (*fakeObserver) Reconnect(session.ReasonCode) {}
 func (*fakeObserver) StreamError()                 {}

@@ -21,7 +21,8 @@ type Store interface {
 	DeathUnnoticed(ctx context.Context) (bool, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
 	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
-	SetDraining(ctx context.Context, me session.ConnectorID) error
+	SetDraining(ctx context.Context, me session.ConnectorID) (others int, err error)
+	Loads(ctx context.Context) ([]store.Load, error)
 }
 
 // Reporter gives sessions back.
@@ -33,6 +34,7 @@ type Reporter interface {
 type Observer interface {
 	Claimed(n int)
 	Released(session.ReasonCode)
+	HandedOver(why string)
 	Fenced()
 }
 
@@ -49,6 +51,9 @@ type Config struct {
 	OrphanScan   time.Duration // 5 s
 	DrainAtOnce  int           // 32: sessions handed back side by side
 	DrainTimeout time.Duration // 90 s: within the 120 s that a container gets
+	Connects     int           // per second, of every connector; 25: paces a drain
+	Moves        int           // per second, to a connector that holds less; 0: none
+	Settle       time.Duration // 10 s: how old a connector or a login is before a session moves there or away
 }
 
 func (c Config) withDefaults() Config {
@@ -63,6 +68,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 90 * time.Second
+	}
+	if c.Connects == 0 {
+		c.Connects = 25
+	}
+	if c.Settle == 0 {
+		c.Settle = 10 * time.Second
 	}
 	return c
 }
@@ -85,10 +96,10 @@ type Supervisor struct {
 	claimSoon   chan struct{} // one slot: a wake-up
 	changesSoon chan struct{} // one slot: a wake-up
 	terms       sync.WaitGroup
+	balance     balance // only Run's loop touches it
 
-	mu     sync.Mutex
-	held   map[session.ID]*term // guarded by mu
-	panics map[session.ID]fault // guarded by mu
+	mu   sync.Mutex
+	held map[session.ID]*term // guarded by mu
 }
 
 // New returns a supervisor; Run runs it.
@@ -96,7 +107,7 @@ func New(me session.ConnectorID, config Config, s Store, reporter Reporter, obse
 	return &Supervisor{
 		me: me, config: config.withDefaults(), store: s, reporter: reporter, observer: observer, open: open, deps: deps, trust: trust, log: log,
 		claimSoon: make(chan struct{}, 1), changesSoon: make(chan struct{}, 1),
-		held: map[session.ID]*term{}, panics: map[session.ID]fault{},
+		held: map[session.ID]*term{},
 	}
 }
 
@@ -127,6 +138,39 @@ func (s *Supervisor) Held() int {
 	return len(s.held)
 }
 
+// Vitals is what the next heartbeat tells.
+func (s *Supervisor) Vitals() store.Vitals {
+	terms := s.snapshot()
+	v := store.Vitals{Held: len(terms)}
+	for _, t := range terms {
+		if at := t.heard(); !at.IsZero() && (v.HeardAt.IsZero() || at.Before(v.HeardAt)) {
+			v.HeardAt = at
+		}
+	}
+	return v
+}
+
+// Pairing is how many sessions wait for a phone, or have just been linked.
+func (s *Supervisor) Pairing() int {
+	n := 0
+	for _, t := range s.snapshot() {
+		if t.pairing() {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Supervisor) snapshot() []*term {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	terms := make([]*term, 0, len(s.held))
+	for _, t := range s.held {
+		terms = append(terms, t)
+	}
+	return terms
+}
+
 // term returns the term of a session that is held, or nil.
 func (s *Supervisor) term(id session.ID) *term {
 	s.mu.Lock()
@@ -149,6 +193,8 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 	defer poll.Stop()
 	orphans := time.NewTimer(backoff.Jitter(s.config.OrphanScan))
 	defer orphans.Stop()
+	moves, stopMoves := s.moveTicks()
+	defer stopMoves()
 	for {
 		// The ends come before whatever else waits.
 		switch {
@@ -167,7 +213,10 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 		case <-orphans.C:
 			s.findOrphans(authority)
 			s.giveBackStrays(authority)
+			s.compareLoads(authority)
 			orphans.Reset(backoff.Jitter(s.config.OrphanScan))
+		case <-moves:
+			s.moveOne()
 		case <-poll.C:
 			s.noticeDeaths(authority)
 			s.claim(authority)
@@ -185,7 +234,7 @@ func (s *Supervisor) claim(authority context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(authority, queryTimeout)
 	defer cancel()
-	claims, err := s.store.ClaimIfFree(ctx, s.me, s.config.Slots-held, held)
+	claims, err := s.store.ClaimIfFree(ctx, s.me, s.config.Slots-held, s.balance.share(held))
 	if err != nil {
 		s.complain(authority, "sessions could not be claimed", err)
 		return
@@ -274,53 +323,6 @@ func (s *Supervisor) complain(authority context.Context, what string, err error)
 	if authority.Err() == nil {
 		s.log.Warn(what+"; trying again", "error", err.Error())
 	}
-}
-
-// drain hands every session back: nothing is claimed any more, and each is
-// disconnected and released for another connector to continue.
-func (s *Supervisor) drain(authority context.Context) error {
-	ctx, cancel := context.WithTimeout(authority, s.config.DrainTimeout)
-	defer cancel()
-	s.tellDraining(ctx)
-	terms := s.snapshot()
-	s.log.Info("draining", "sessions", len(terms))
-	slots := make(chan struct{}, s.config.DrainAtOnce)
-	var handing sync.WaitGroup
-	for _, t := range terms {
-		slots <- struct{}{}
-		handing.Go(func() {
-			defer func() { <-slots }()
-			t.release()
-			select {
-			case <-t.gone:
-			case <-ctx.Done():
-				t.cancel(context.Cause(ctx))
-				<-t.gone
-			}
-		})
-	}
-	handing.Wait()
-	s.log.Info("drained", "sessions", len(terms))
-	return nil
-}
-
-// tellDraining is a courtesy to the fair share of the others.
-func (s *Supervisor) tellDraining(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	if err := s.store.SetDraining(ctx, s.me); err != nil {
-		s.log.Warn("the fleet could not be told of the drain", "error", err.Error())
-	}
-}
-
-func (s *Supervisor) snapshot() []*term {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	terms := make([]*term, 0, len(s.held))
-	for _, t := range s.held {
-		terms = append(terms, t)
-	}
-	return terms
 }
 
 // logFor is a logger with a session's own level.

@@ -138,48 +138,27 @@ func TestPanicsPauseAndThenQuarantine(t *testing.T) {
 	t.Parallel()
 	simulate(t, rare(5), func(w *world) {
 		w.onOpen = func(context.Context, store.Claim) error { panic("bug") }
-		again := func(n int) (store.Report, []string) {
+		for before, want := range []string{"STARTING INTERNAL_ERROR", "STARTING INTERNAL_ERROR", "FAILED QUARANTINED", "FAILED QUARANTINED"} {
+			c := claim("a", session.Epoch(before+1))
+			c.Faults = before
 			w.take()
-			w.queue(claim("a", session.Epoch(n)))
-			return w.reports[len(w.reports)-1], w.take()
-		}
-		for n := 1; n <= 2; n++ {
-			r, got := again(n)
-			if !slices.Contains(got, "release a STARTING INTERNAL_ERROR") || r.RetryIn <= 0 || r.RetryIn > time.Second<<(n-1) || r.Seen != 1 {
-				t.Errorf("%d: %q %+v", n, got, r)
+			w.queue(c)
+			r, got := w.reports[len(w.reports)-1], w.take()
+			if !slices.Contains(got, "release a "+want) || r.Faults != before+1 || r.Seen != 1 {
+				t.Errorf("after %d: %q %+v", before, got, r)
+			}
+			if failed := r.State == session.Failed; failed != (r.RetryIn == 0) || r.RetryIn > time.Second<<before {
+				t.Errorf("after %d: tried again in %v", before, r.RetryIn)
 			}
 		}
-		if r, got := again(3); !slices.Contains(got, "release a FAILED QUARANTINED") || r.RetryIn != 0 {
-			t.Errorf("%q %+v", got, r)
-		}
-		again(4)
-		again(5) // two more after the quarantine
-		w.after(10*time.Minute + 1)
-		if r, _ := again(6); r.Code != session.InternalError {
-			t.Errorf("panics that are far apart end in %s", r.Code)
-		}
-		again(7)
-	})
-}
-
-func TestPanicsInARowOnly(t *testing.T) {
-	t.Parallel()
-	simulate(t, rare(5), func(w *world) {
-		panics := true
-		for n := range 9 { // two of three terms panic
-			panics = n%3 != 2
-			w.set(func() {
-				w.onOpen = func(context.Context, store.Claim) error {
-					if panics {
-						panic("bug")
-					}
-					return errors.New("no")
-				}
-			})
-			w.queue(claim("a", session.Epoch(n)))
-		}
-		if got := w.take(); slices.Contains(got, "release a FAILED QUARANTINED") {
-			t.Errorf("%q", got)
+		w.onOpen = nil
+		c := claim("a", 5)
+		c.Faults = 2
+		w.queue(c)
+		w.leave()
+		w.wait()
+		if r := w.reports[len(w.reports)-1]; r.State != session.Starting || r.Faults != store.NoFaults {
+			t.Errorf("a term without a fault ended as %+v", r)
 		}
 	})
 }

@@ -41,12 +41,41 @@ func (t *term) cancel(cause error) bool {
 // tell passes a change on. One that comes before the runner exists is seen
 // again: rows keep it until it is acknowledged.
 func (t *term) tell(c store.Change) {
-	t.mu.Lock()
-	r := t.runner
-	t.mu.Unlock()
-	if r != nil {
+	if r := t.running(); r != nil {
 		r.Tell(c)
 	}
+}
+
+// moveAway asks for a release if the session works.
+func (t *term) moveAway() {
+	if r := t.running(); r != nil {
+		r.MoveAway()
+	}
+}
+
+func (t *term) heard() time.Time {
+	if r := t.running(); r != nil {
+		return r.Heard()
+	}
+	return time.Time{}
+}
+
+func (t *term) pairing() bool {
+	r := t.running()
+	return r != nil && r.Pairing()
+}
+
+func (t *term) working() time.Duration {
+	if r := t.running(); r != nil {
+		return r.Working()
+	}
+	return 0
+}
+
+func (t *term) running() *runner.Runner {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.runner
 }
 
 func (t *term) release() {
@@ -86,7 +115,7 @@ func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 		}
 		level := new(slog.LevelVar)
 		log := s.logFor(c, level)
-		log.Info("session claimed", "linked", c.JID != "") // not the name: people name sessions after numbers
+		log.Info("session claimed", "linked", c.JID != "", "from", string(c.From)) // not the name: people name sessions after numbers
 		outcome := s.runTerm(ctx, t, log, level)
 		s.giveBack(ctx, t, outcome, log)
 		lose(context.Canceled)
@@ -156,12 +185,15 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 	if outcome.Fenced {
 		return
 	}
-	report := s.judge(t.claim.ID, outcome)
+	report := judge(t.claim.Faults, outcome)
 	err := s.reporter.Release(ctx, report)
 	switch {
 	case err == nil:
 		s.observer.Released(report.Code)
-		log.Info("session released", "state", string(report.State), "reason", string(report.Code))
+		if outcome.Handover != "" {
+			s.observer.HandedOver(string(outcome.Handover))
+		}
+		log.Info("session released", "state", string(report.State), "reason", string(report.Code), "handover", string(outcome.Handover))
 	case errors.Is(err, session.ErrFenced):
 		log.Warn("the session was taken over before it could be released")
 	default:
@@ -169,41 +201,24 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 	}
 }
 
-// fault is a run of panics of one session.
-type fault struct {
-	times int
-	last  time.Time
-}
-
-// Panics this far apart have nothing to do with each other, and this many in a
-// row end a session.
-const (
-	faultMemory = 10 * time.Minute
-	maxFaults   = 3
-)
+// maxFaults is how many terms in a row a bug may end.
+const maxFaults = 3
 
 var faultPause = backoff.Policy{Base: time.Second, Max: 30 * time.Second}
 
 // judge decides what becomes of a session whose term ended by a panic: another
-// try after a pause, or quarantine.
-func (s *Supervisor) judge(id session.ID, outcome runner.Outcome) store.Report {
+// try after a pause, or quarantine. before is how many terms a panic has ended
+// already, on whatever connector.
+func judge(before int, outcome runner.Outcome) store.Report {
 	report := outcome.Report
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !outcome.Panicked {
-		delete(s.panics, id)
+		report.Faults = store.NoFaults
 		return report
 	}
-	f := s.panics[id]
-	if time.Since(f.last) > faultMemory {
-		f = fault{}
-	}
-	f.times, f.last = f.times+1, time.Now()
-	s.panics[id] = f
+	report.Faults = before + 1
 	code := session.InternalError
-	report.State, report.RetryIn = session.Starting, faultPause.Pause(f.times)
-	if f.times >= maxFaults {
-		delete(s.panics, id)
+	report.State, report.RetryIn = session.Starting, faultPause.Pause(report.Faults)
+	if report.Faults >= maxFaults {
 		code = session.Quarantined
 		report.State, report.RetryIn = session.Failed, 0
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -199,11 +200,11 @@ func (f *function) wantMetrics(lines int) {
 			f.Errorf("%s", line)
 		}
 		for _, m := range directive.Metrics {
-			if _, isNumber := values[m.Name].(float64); !isNumber || (m.Unit != "Count" && m.Unit != "Seconds") {
+			if _, isNumber := values[m.Name].(float64); !isNumber || !slices.Contains([]string{"Count", "Seconds", "None"}, m.Unit) {
 				f.Errorf("%s is %v %s", m.Name, values[m.Name], m.Unit)
 			}
 		}
-		if len(directive.Metrics) != 8 || len(values) != 8+2 || values["wafleet_fleet_sessions_wanted"] != 2.0 {
+		if len(directive.Metrics) != 9 || len(values) != 9+2 || values["wafleet_fleet_sessions_wanted"] != 2.0 {
 			f.Errorf("%s", line)
 		}
 	}

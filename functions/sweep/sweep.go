@@ -41,6 +41,7 @@ type summary struct {
 	ConnectorsAlive  int     `json:"connectorsAlive"`
 	Slots            int     `json:"slots"`
 	SlotsFree        int     `json:"slotsFree"`
+	OutdatedShare    float64 `json:"clientOutdatedShare"`
 }
 
 // sweep gives orphans their start jobs and counts the fleet after that.
@@ -59,6 +60,7 @@ func (s sweeper) sweep(ctx context.Context) (summary, error) {
 		Orphans: orphans, Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
 		OldestJobSeconds: status.OldestJob.Round(time.Millisecond).Seconds(),
 		ConnectorsAlive:  status.Alive, Slots: status.Slots, SlotsFree: status.SlotsFree,
+		OutdatedShare: status.OutdatedShare(),
 	}, nil
 }
 

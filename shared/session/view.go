@@ -26,6 +26,10 @@ type Run struct {
 	JID            string     // the linked device (an AD-JID), empty while unpaired
 	PushName       string     // the account's display name, where known
 	At             time.Time  // when State was written
+	// HeardAt is a moment at which WhatsApp still gave a sign of life, and of a
+	// working session not long before the last one; zero where it never did.
+	HeardAt    time.Time
+	Reconnects LastHour // connections that were lost, or could not be made
 }
 
 // HeldAt reports whether somebody may act for the session at now.

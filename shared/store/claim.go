@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"time"
 
+	"github.com/lib/pq"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
@@ -19,25 +21,37 @@ type Claim struct {
 	Config   session.Config
 	JID      string // the linked device, empty while unpaired
 	PushName string
+	// From is who held the session last and did not give it back: a connector
+	// that died. Empty otherwise.
+	From       session.ConnectorID
+	Reconnects session.LastHour // by the clock of this process
+	Faults     int              // terms in a row that a bug ended; older ones do not count
 }
+
+// FaultMemory is how far apart two faults of a session have nothing to do with
+// each other.
+const FaultMemory = 10 * time.Minute
 
 // claimJobs takes jobs of sessions that nobody alive holds.
 //
-// The claimer must itself be alive and not draining. A job that waited over two
-// seconds is taken beyond the fair share: a share must not leave a job
-// unclaimed while there are slots. Jobs of sessions that are no longer wanted
+// The claimer must itself be alive and not draining. The fair share is of what
+// connectors without room do not hold, among those with room. A job that waited
+// over two seconds is taken beyond it: a share must not leave a job unclaimed
+// while there are slots. Jobs of sessions that are no longer wanted
 // are removed on the way.
 const claimJobs = `
 WITH me AS (
     SELECT id FROM connector WHERE id = $1 AND lease_until > now() AND NOT draining
+), others AS (
+    SELECT count(*) FILTER (WHERE held < slots) AS open, COALESCE(sum(held) FILTER (WHERE held >= slots), 0) AS full_held
+    FROM connector WHERE lease_until > now() AND NOT draining AND id <> $1
 ), quota AS (
     SELECT GREATEST(0, LEAST($2::bigint, GREATEST(
         (SELECT count(*) FROM start_job WHERE available_at < now() - interval '2 seconds'),
-        (SELECT ceil(count(*) * 1.1 / GREATEST(1, (SELECT count(*) FROM connector WHERE lease_until > now() AND NOT draining)))
-         FROM session WHERE desired = 'running')::bigint - $3::bigint))) AS jobs
-    FROM me WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
+        (SELECT ceil((count(*) - others.full_held) * 1.1 / (1 + others.open)) FROM session WHERE desired = 'running')::bigint - $3::bigint))) AS jobs
+    FROM me, others WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
 ), picked AS (
-    SELECT j.session_id FROM start_job j
+    SELECT j.session_id, r.holder, c.heard_at FROM start_job j
     JOIN session_run r ON r.session_id = j.session_id
     LEFT JOIN connector c ON c.id = r.holder
     WHERE j.available_at <= now() AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
@@ -47,34 +61,45 @@ WITH me AS (
     DELETE FROM start_job j USING picked p WHERE j.session_id = p.session_id
 ), claimed AS (
     UPDATE session_run r SET holder = $1, epoch = r.epoch + 1, state = 'STARTING', seen_generation = s.generation,
-        reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now()
+        reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now(),
+        heard_at = CASE WHEN r.state = 'WORKING' THEN GREATEST(r.heard_at, p.heard_at) ELSE r.heard_at END,
+        faults = CASE WHEN r.fault_at > now() - $4 * interval '1 millisecond' THEN r.faults ELSE 0 END
     FROM picked p JOIN session s ON s.id = p.session_id
     WHERE r.session_id = p.session_id AND s.desired = 'running'
-    RETURNING r.session_id, r.epoch, r.jid, r.push_name
+    RETURNING r.session_id, r.epoch, r.jid, r.push_name, p.holder, r.reconnects,
+        extract(epoch FROM now() - r.reconnects_at) AS reconnects_age, r.faults
 ), fenced AS (
     UPDATE pairing q SET epoch = k.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
     FROM claimed k WHERE q.session_id = k.session_id
 )
-SELECT s.id, s.tenant_id, s.name, k.epoch, s.desired, s.generation, s.desired_at, s.config::text, k.jid, k.push_name
+SELECT s.id, s.tenant_id, s.name, k.epoch, s.desired, s.generation, s.desired_at, s.config::text, k.jid, k.push_name,
+    k.holder, k.reconnects, k.reconnects_age, k.faults
 FROM claimed k JOIN session s ON s.id = k.session_id`
 
-// ClaimIfFree claims at most slots sessions for a connector that holds held,
+// ClaimIfFree claims at most slots sessions for a connector that counts held
+// against its share,
 // bounded by its fair share of the fleet, in one statement however many.
 func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]Claim, error) {
-	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held)
+	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory))
 }
 
 func scanClaim(rows *sql.Rows) (Claim, error) {
 	var (
-		c         Claim
-		config    string
-		jid, push sql.NullString
+		c               Claim
+		config          string
+		jid, push, from sql.NullString
+		reconnects      pq.Int64Array
+		age             sql.NullFloat64 // seconds
 	)
-	err := rows.Scan(&c.ID, &c.Tenant, &c.Name, &c.Epoch, &c.Wanted.Desired, &c.Wanted.Generation, &c.Wanted.At, &config, &jid, &push)
+	err := rows.Scan(&c.ID, &c.Tenant, &c.Name, &c.Epoch, &c.Wanted.Desired, &c.Wanted.Generation, &c.Wanted.At, &config, &jid, &push,
+		&from, &reconnects, &age, &c.Faults)
 	if err != nil {
 		return c, err
 	}
-	c.JID, c.PushName = jid.String, push.String
+	c.JID, c.PushName, c.From = jid.String, push.String, session.ConnectorID(from.String)
+	if age.Valid {
+		c.Reconnects = session.LastHourOf(reconnects, time.Now().Add(-time.Duration(age.Float64*float64(time.Second))))
+	}
 	if err := json.Unmarshal([]byte(config), &c.Config); err != nil {
 		return c, fmt.Errorf("stored config of session %s: %w", c.ID, err)
 	}

@@ -93,7 +93,7 @@ func TestOnlyALiveConnectorClaims(t *testing.T) {
 	f.start("a")
 	dead, draining := f.connector("dead"), f.connector("draining")
 	f.sql(`UPDATE connector SET lease_until = now() WHERE id = $1`, string(dead))
-	if err := f.SetDraining(t.Context(), draining); err != nil {
+	if _, err := f.SetDraining(t.Context(), draining); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []session.ConnectorID{dead, draining, "unknown"} {
@@ -107,13 +107,13 @@ func TestALeaseThatPassedIsNeverRenewed(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	me := f.connector("c")
-	if err := f.RenewHeld(t.Context(), me, ttl); err != nil {
+	if err := f.RenewHeld(t.Context(), me, ttl, store.Vitals{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.EndLease(t.Context(), me); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.RenewHeld(t.Context(), me, ttl); !errors.Is(err, session.ErrLeaseLost) {
+	if err := f.RenewHeld(t.Context(), me, ttl, store.Vitals{}); !errors.Is(err, session.ErrLeaseLost) {
 		t.Fatalf("error %v, want ErrLeaseLost", err)
 	}
 }
@@ -325,5 +325,27 @@ func TestTwoSessionsCannotHoldOneDevice(t *testing.T) {
 	}
 	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[1]), "5511:1@s.whatsapp.net"); !errors.Is(err, session.ErrDeviceTaken) {
 		t.Fatalf("error %v, want ErrDeviceTaken", err)
+	}
+}
+
+// Whoever has no room leaves the rest to the others at once.
+func TestTheFairShareIsOfThoseWithRoom(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	me, full, other := f.connector("me"), f.connector("full"), f.connector("other")
+	for i := range 100 {
+		f.start(session.Name(fmt.Sprint("s", i)))
+	}
+	f.sql(`UPDATE connector SET slots = 10 WHERE id = $1`, string(full))
+	must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), full, 10, 0))
+	f.beat(full, store.Vitals{Held: 10})
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 100, 0))); n != 50 { // 1.1 x 90 / 2
+		t.Errorf("claimed %d, want 50", n)
+	}
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 50, 50))); n != 0 {
+		t.Errorf("claimed %d more, want none", n)
+	}
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 100, 0))); n != 40 {
+		t.Errorf("the other claimed %d, want 40", n)
 	}
 }

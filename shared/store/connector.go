@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
@@ -27,20 +28,62 @@ func (s *Store) Register(ctx context.Context, c Connector, ttl time.Duration) er
 	return domain("register the connector", err)
 }
 
+// Vitals is what a heartbeat tells beside that the connector lives.
+type Vitals struct {
+	Held int // sessions, also those still closing
+	// HeardAt is the oldest last sign of life among the working sessions, by the
+	// clock of this process: each of them was heard then or later. Zero where none
+	// works. One column for all keeps idle sessions free of writes.
+	HeardAt time.Time
+}
+
 // renewHeld leaves a lease that has passed alone: whoever saw it pass may have
 // claimed its sessions.
 const renewHeld = `
-UPDATE connector SET lease_until = now() + $2 * interval '1 millisecond' WHERE id = $1 AND lease_until > now()`
+UPDATE connector SET lease_until = now() + $2 * interval '1 millisecond', held = $3,
+    heard_at = CASE WHEN $4::bigint >= 0 THEN now() - $4::bigint * interval '1 millisecond' END
+WHERE id = $1 AND lease_until > now()`
 
 // RenewHeld prolongs a lease that has not passed; session.ErrLeaseLost says
 // that it has, which is final for this id.
-func (s *Store) RenewHeld(ctx context.Context, id session.ConnectorID, ttl time.Duration) error {
-	return s.oneRow(ctx, "renew the lease", session.ErrLeaseLost, renewHeld, id, milliseconds(ttl))
+func (s *Store) RenewHeld(ctx context.Context, id session.ConnectorID, ttl time.Duration, v Vitals) error {
+	return s.oneRow(ctx, "renew the lease", session.ErrLeaseLost, renewHeld, id, milliseconds(ttl), v.Held, age(v.HeardAt))
 }
 
-// SetDraining says that the connector claims nothing more.
-func (s *Store) SetDraining(ctx context.Context, id session.ConnectorID) error {
-	return s.oneRow(ctx, "start draining", session.ErrLeaseLost, `UPDATE connector SET draining = true WHERE id = $1`, id)
+const setDraining = `
+UPDATE connector me SET draining = true WHERE id = $1
+RETURNING (SELECT count(*) FROM connector c WHERE c.id <> me.id AND c.lease_until > now() AND NOT c.draining AND c.held < c.slots)`
+
+// SetDraining says that the connector claims nothing more, and returns how many
+// others have room for what it gives back.
+func (s *Store) SetDraining(ctx context.Context, id session.ConnectorID) (others int, err error) {
+	err = s.db.QueryRowContext(ctx, setDraining, id).Scan(&others)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, session.ErrLeaseLost
+	}
+	return others, domain("start draining", err)
+}
+
+// Load is how much a connector that claims has taken on, as of its last
+// heartbeat.
+type Load struct {
+	ID    session.ConnectorID
+	Slots int
+	Held  int
+	Age   time.Duration // since it registered
+}
+
+const loads = `
+SELECT id, slots, held, extract(epoch FROM now() - started_at) FROM connector WHERE lease_until > now() AND NOT draining`
+
+// Loads returns the load of every connector that lives and claims.
+func (s *Store) Loads(ctx context.Context) ([]Load, error) {
+	return collect(ctx, s.db, "compare the connectors", func(rows *sql.Rows) (l Load, err error) {
+		var seconds float64
+		err = rows.Scan(&l.ID, &l.Slots, &l.Held, &seconds)
+		l.Age = time.Duration(seconds * float64(time.Second))
+		return l, err
+	}, loads)
 }
 
 // EndLease ends a lease at once. Only who knows that the process is gone may

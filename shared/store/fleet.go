@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/wafleet/wafleet/shared/session"
 )
 
 // FleetStatus is how well the fleet serves what the users want.
@@ -14,12 +16,24 @@ type FleetStatus struct {
 	Alive     int           // connectors whose lease has not passed, also draining ones
 	Slots     int           // of the live connectors that claim
 	SlotsFree int           // of these, how many are not taken
+	Running   int           // sessions that users want to run, also those that gave up
+	Outdated  int           // of these, those whose client version WhatsApp refuses
 }
+
+// OutdatedAlarm is the share of refused client versions from which on it is the
+// fleet's trouble, not a session's.
+const OutdatedAlarm = 0.10
+
+// OutdatedShare is how many of the running sessions are refused for their client
+// version, from 0 to 1.
+func (f FleetStatus) OutdatedShare() float64 { return float64(f.Outdated) / float64(max(1, f.Running)) }
 
 // fleetStatus does not count as wanted who gave up, or waits for the end of a
 // ban: they need no slot yet, and would scale the fleet for nothing.
 const fleetStatus = `
-WITH alive AS (
+WITH asked AS (
+    SELECT WHERE $1 = '' OR $1 = (SELECT min(id) FROM connector WHERE lease_until > now() AND NOT draining)
+), alive AS (
     SELECT c.id, c.slots, c.draining, (SELECT count(*) FROM session_run r WHERE r.holder = c.id) AS held
     FROM connector c WHERE c.lease_until > now()
 ), room AS (
@@ -28,27 +42,49 @@ WITH alive AS (
         COALESCE(sum(GREATEST(0, slots - held)) FILTER (WHERE NOT draining), 0)::bigint AS free
     FROM alive
 ), wanted AS (
-    SELECT a.id IS NULL AS unplaced, j.available_at
-    FROM session s
+    SELECT a.id IS NULL AS unplaced, j.available_at, r.reason_code IS NOT DISTINCT FROM 'CLIENT_OUTDATED' AS outdated,
+        (r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
+        AND (a.id IS NOT NULL OR j.session_id IS NULL OR j.available_at <= now()) AS needs_slot
+    FROM asked, session s
     JOIN session_run r ON r.session_id = s.id
     LEFT JOIN alive a ON a.id = r.holder
     LEFT JOIN start_job j ON j.session_id = s.id
-    WHERE s.desired = 'running' AND (r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
-      AND (a.id IS NOT NULL OR j.session_id IS NULL OR j.available_at <= now())
+    WHERE s.desired = 'running'
 ), demand AS (
-    SELECT count(*) AS wanted, count(*) FILTER (WHERE unplaced) AS unplaced,
-        COALESCE(extract(epoch FROM now() - min(available_at) FILTER (WHERE unplaced)), 0) AS oldest
+    SELECT count(*) FILTER (WHERE needs_slot) AS wanted, count(*) FILTER (WHERE needs_slot AND unplaced) AS unplaced,
+        COALESCE(extract(epoch FROM now() - min(available_at) FILTER (WHERE needs_slot AND unplaced)), 0) AS oldest,
+        count(*) AS running, count(*) FILTER (WHERE outdated) AS outdated
     FROM wanted
 )
-SELECT wanted, held, unplaced, oldest, connectors, slots, free FROM demand, room`
+SELECT wanted, held, unplaced, oldest, connectors, slots, free, running, outdated FROM demand, room, asked`
 
 // FleetStatus counts, in one statement and so at one moment.
-func (s *Store) FleetStatus(ctx context.Context) (FleetStatus, error) {
+func (s *Store) FleetStatus(ctx context.Context) (FleetStatus, error) { return s.fleetStatus(ctx, "") }
+
+// FleetStatusIfFirst counts for the first connector by id, and is
+// session.ErrNotFound for all others: one count serves a whole fleet.
+func (s *Store) FleetStatusIfFirst(ctx context.Context, me session.ConnectorID) (FleetStatus, error) {
+	return s.fleetStatus(ctx, me)
+}
+
+func (s *Store) fleetStatus(ctx context.Context, asker session.ConnectorID) (FleetStatus, error) {
 	var (
 		f      FleetStatus
 		oldest float64
 	)
-	err := s.db.QueryRowContext(ctx, fleetStatus).Scan(&f.Wanted, &f.Held, &f.Unplaced, &oldest, &f.Alive, &f.Slots, &f.SlotsFree)
+	err := s.db.QueryRowContext(ctx, fleetStatus, string(asker)).
+		Scan(&f.Wanted, &f.Held, &f.Unplaced, &oldest, &f.Alive, &f.Slots, &f.SlotsFree, &f.Running, &f.Outdated)
 	f.OldestJob = time.Duration(oldest * float64(time.Second))
 	return f, domain("count the fleet", err)
+}
+
+const outdatedShare = `
+SELECT count(*) FILTER (WHERE r.reason_code = 'CLIENT_OUTDATED'), count(*)
+FROM session s JOIN session_run r ON r.session_id = s.id WHERE s.desired = 'running'`
+
+// OutdatedShare is FleetStatus.OutdatedShare alone.
+func (s *Store) OutdatedShare(ctx context.Context) (float64, error) {
+	var f FleetStatus
+	err := s.db.QueryRowContext(ctx, outdatedShare).Scan(&f.Outdated, &f.Running)
+	return f.OutdatedShare(), domain("count refused client versions", err)
 }

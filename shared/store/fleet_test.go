@@ -38,7 +38,7 @@ func TestFleetStatusFollowsTheSessions(t *testing.T) {
 		t.Errorf("the oldest job waits for %s", got.OldestJob)
 	}
 	got.OldestJob = 0
-	if want := (store.FleetStatus{Wanted: 4, Held: 3, Unplaced: 1, Alive: 2, Slots: 101, SlotsFree: 98}); got != want {
+	if want := (store.FleetStatus{Running: 4, Wanted: 4, Held: 3, Unplaced: 1, Alive: 2, Slots: 101, SlotsFree: 98}); got != want {
 		t.Errorf("one waits: %+v, want %+v", got, want)
 	}
 
@@ -46,27 +46,30 @@ func TestFleetStatusFollowsTheSessions(t *testing.T) {
 	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 1, 0))); n != 1 {
 		t.Fatalf("claimed %d", n)
 	}
-	if err := f.SetDraining(t.Context(), other); err != nil {
+	if _, err := f.SetDraining(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
-	f.wantFleet("one drains", store.FleetStatus{Wanted: 4, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
+	f.wantFleet("one drains", store.FleetStatus{Running: 4, Wanted: 4, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
 
 	// Stopped, but not closed yet: it takes a slot and nobody wants it.
 	must[session.Session](f)(f.Stop(t.Context(), f.tenant, claims[0].Name))
-	f.wantFleet("one stops", store.FleetStatus{Wanted: 3, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
+	f.wantFleet("one stops", store.FleetStatus{Running: 3, Wanted: 3, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
 
 	// Its sessions are unplaced before anybody has made a job of them.
 	if err := f.EndLease(t.Context(), me); err != nil {
 		t.Fatal(err)
 	}
-	f.wantFleet("one died", store.FleetStatus{Wanted: 3, Held: 1, Unplaced: 2, Alive: 1})
+	f.wantFleet("one died", store.FleetStatus{Running: 3, Wanted: 3, Held: 1, Unplaced: 2, Alive: 1})
 }
 
 func TestFleetStatusLeavesOutWhoNeedsNoSlot(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	me := f.connector("me")
-	idle := store.FleetStatus{Alive: 1, Slots: 100, SlotsFree: 100}
+	idle := func(running int) store.FleetStatus {
+		return store.FleetStatus{Running: running, Alive: 1, Slots: 100, SlotsFree: 100}
+	}
+	running := 0
 	for name, retry := range map[session.Name]time.Duration{"gave-up": 0, "banned": time.Hour} {
 		f.start(name)
 		last := report(f.claim(me, 1)[0], session.Failed)
@@ -75,10 +78,11 @@ func TestFleetStatusLeavesOutWhoNeedsNoSlot(t *testing.T) {
 			last.Code, last.Message = session.TempBan, "banned"
 		}
 		must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, []store.Report{last}))
-		f.wantFleet(string(name), idle)
+		running++
+		f.wantFleet(string(name), idle(running))
 	}
 	f.start("banned") // waits for the end of the ban all the same
-	f.wantFleet("started while banned", idle)
+	f.wantFleet("started while banned", idle(running))
 	f.sql(`UPDATE start_job SET available_at = now() - interval '1 hour'`)
 	got := must[store.FleetStatus](f)(f.FleetStatus(t.Context()))
 	if got.Wanted != 1 || got.Unplaced != 1 || got.OldestJob < time.Hour {
@@ -116,7 +120,7 @@ func TestEndLeaseOfTaskEndsThatTaskOnly(t *testing.T) {
 		}
 	}
 	for id, want := range map[session.ConnectorID]error{former: session.ErrLeaseLost, now: session.ErrLeaseLost, alive: nil, elsewhere: nil} {
-		if err := f.RenewHeld(t.Context(), id, ttl); !errors.Is(err, want) {
+		if err := f.RenewHeld(t.Context(), id, ttl, store.Vitals{}); !errors.Is(err, want) {
 			t.Errorf("renew %s: %v, want %v", id, err, want)
 		}
 	}
@@ -147,5 +151,61 @@ func TestManySweepsAtOnceMakeEveryJobOnce(t *testing.T) {
 	wg.Wait()
 	if made != sessions {
 		t.Errorf("%d jobs were made for %d sessions", made, sessions)
+	}
+}
+
+func TestTheShareOfRefusedVersionsIsOfAllThatShouldRun(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	me := f.connector("me")
+	for i := range 8 {
+		f.start(session.Name(fmt.Sprint("s", i)))
+	}
+	claims := f.claim(me, 8)
+	outdated := func(c store.Claim, state session.Status) []store.Report {
+		refused := report(c, state)
+		refused.Code, refused.Message = session.ClientOutdated, "refused"
+		return []store.Report{refused}
+	}
+	must[[]session.ID](f)(f.SetStateIfEpoch(t.Context(), me, outdated(claims[0], session.Starting)))
+	must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, outdated(claims[1], session.Failed)))
+	must[[]session.ID](f)(f.SetStateIfEpoch(t.Context(), me, outdated(claims[2], session.Starting)))
+	must[session.Session](f)(f.Stop(t.Context(), f.tenant, claims[2].Name)) // nobody wants it any more
+	got := must[store.FleetStatus](f)(f.FleetStatus(t.Context()))
+	if got.Running != 7 || got.Outdated != 2 || got.OutdatedShare() != 2.0/7 {
+		t.Errorf("%+v, share %v", got, got.OutdatedShare())
+	}
+	if share := (store.FleetStatus{}).OutdatedShare(); share != 0 {
+		t.Errorf("the share of an empty fleet is %v", share)
+	}
+}
+
+// However many connectors ask, one of them counts.
+func TestFleetStatusIfFirst(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	ids := []session.ConnectorID{f.connector("a"), f.connector("b"), f.connector("c")}
+	slices.Sort(ids)
+	asked := func() (counted []session.ConnectorID) {
+		for _, id := range ids {
+			switch got, err := f.FleetStatusIfFirst(t.Context(), id); {
+			case err == nil && got.Alive > 0:
+				counted = append(counted, id)
+			case !errors.Is(err, session.ErrNotFound):
+				t.Fatal(got, err)
+			}
+		}
+		return counted
+	}
+	for len(ids) > 0 {
+		if got := asked(); !slices.Equal(got, ids[:1]) {
+			t.Fatalf("%v counted, want %v", got, ids[:1])
+		}
+		if len(ids)%2 == 0 {
+			must[int](f)(f.SetDraining(t.Context(), ids[0]))
+		} else if err := f.EndLease(t.Context(), ids[0]); err != nil {
+			t.Fatal(err)
+		}
+		ids = ids[1:]
 	}
 }

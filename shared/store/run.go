@@ -25,17 +25,33 @@ type Report struct {
 	RetryIn time.Duration // when wafleet tries again by itself; 0 says nothing
 	// PushName is the account's display name; empty leaves the stored one.
 	PushName string
+	// HeardAt is WhatsApp's last sign of life and Reconnects what was lost, both
+	// by the clock of this process; zero leaves the stored ones. They are written
+	// as ages.
+	HeardAt    time.Time
+	Reconnects session.LastHour
+	// Faults is how many terms in a row a bug has ended; zero leaves the stored
+	// number, NoFaults forgets it.
+	Faults int
 }
 
+// NoFaults says that a term has ended as it should.
+const NoFaults = -1
+
 // reportRows turns reports into rows; u is a table of them.
-const reportRows = `unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[])
-    AS u(session_id, epoch, state, seen, code, message, retry_ms, push_name)`
+const reportRows = `unnest($2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[],
+    $10::bigint[], $11::text[], $12::bigint[], $13::int[])
+    AS u(session_id, epoch, state, seen, code, message, retry_ms, push_name, heard_ms, reconnects, reconnects_ms, faults)`
 
 const reportColumns = `state = u.state, seen_generation = GREATEST(r.seen_generation, u.seen), state_at = now(),
         push_name = COALESCE(NULLIF(u.push_name, ''), r.push_name),
         reason_code = NULLIF(u.code, ''), reason_message = NULLIF(u.message, ''),
         reason_at = CASE WHEN u.code = '' THEN NULL WHEN r.reason_code = u.code AND r.state = u.state THEN r.reason_at ELSE now() END,
-        retry_at = CASE WHEN u.retry_ms > 0 THEN now() + u.retry_ms * interval '1 millisecond' END`
+        retry_at = CASE WHEN u.retry_ms > 0 THEN now() + u.retry_ms * interval '1 millisecond' END,
+        heard_at = CASE WHEN u.heard_ms >= 0 THEN now() - u.heard_ms * interval '1 millisecond' ELSE r.heard_at END,
+        reconnects = CASE WHEN u.reconnects_ms >= 0 THEN u.reconnects::int[] ELSE r.reconnects END,
+        reconnects_at = CASE WHEN u.reconnects_ms >= 0 THEN now() - u.reconnects_ms * interval '1 millisecond' ELSE r.reconnects_at END,
+        faults = CASE WHEN u.faults <> 0 THEN GREATEST(0, u.faults) ELSE r.faults END, fault_at = CASE WHEN u.faults > 0 THEN now() ELSE r.fault_at END`
 
 // setStateIfEpoch also removes jobs that the holder answered by itself: a
 // session restarted while it was held needs no claim.
@@ -90,24 +106,55 @@ func (s *Store) writeReports(ctx context.Context, what, query string, me session
 	if n == 0 {
 		return nil, nil
 	}
-	var (
-		ids, states, codes = make([]string, n), make([]string, n), make([]string, n)
-		messages, pushes   = make([]string, n), make([]string, n)
-		epochs, seen       = make([]int64, n), make([]int64, n)
-		retries            = make([]int64, n)
-	)
-	for i, r := range reports {
-		ids[i], epochs[i], states[i], seen[i] = string(r.ID), int64(r.Epoch), string(r.State), int64(r.Seen)
-		codes[i], messages[i], retries[i], pushes[i] = string(r.Code), r.Message, milliseconds(r.RetryIn), r.PushName
-	}
 	written, err := collect(ctx, s.db, what, func(rows *sql.Rows) (session.ID, error) {
 		var id session.ID
 		return id, rows.Scan(&id)
-	}, query, me, pq.Array(ids), pq.Array(epochs), pq.Array(states), pq.Array(seen), pq.Array(codes), pq.Array(messages), pq.Array(retries), pq.Array(pushes))
+	}, query, append([]any{me}, columnsOf(reports)...)...)
 	if err != nil {
 		return nil, err
 	}
 	return missing(reports, written), nil
+}
+
+// columnsOf is the arrays of reportRows.
+func columnsOf(reports []Report) []any {
+	n := len(reports)
+	var (
+		ids, states, codes, messages = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		pushes, reconnects           = make([]string, n), make([]string, n)
+		epochs, seen, retries        = make([]int64, n), make([]int64, n), make([]int64, n)
+		heard, since, faults         = make([]int64, n), make([]int64, n), make([]int64, n)
+	)
+	for i, r := range reports {
+		ids[i], epochs[i], states[i], seen[i] = string(r.ID), int64(r.Epoch), string(r.State), int64(r.Seen)
+		codes[i], messages[i], retries[i], pushes[i] = string(r.Code), r.Message, milliseconds(r.RetryIn), r.PushName
+		heard[i], faults[i] = age(r.HeardAt), int64(r.Faults)
+		counts, newest := r.Reconnects.Steps()
+		since[i] = age(newest)
+		if counts != nil {
+			reconnects[i] = intArray(counts)
+		}
+	}
+	return []any{pq.Array(ids), pq.Array(epochs), pq.Array(states), pq.Array(seen), pq.Array(codes), pq.Array(messages), pq.Array(retries), pq.Array(pushes),
+		pq.Array(heard), pq.Array(reconnects), pq.Array(since), pq.Array(faults)}
+}
+
+// age is how many milliseconds ago a moment was, or -1 for none.
+func age(at time.Time) int64 {
+	if at.IsZero() {
+		return -1
+	}
+	return max(0, milliseconds(time.Since(at)))
+}
+
+// intArray is an array in Postgres's notation: rows of arrays cannot be sent as
+// arrays.
+func intArray(counts []int64) string {
+	text, err := pq.Int64Array(counts).Value()
+	if err != nil {
+		panic(err) // it has no error to return
+	}
+	return text.(string)
 }
 
 // missing returns the reported sessions that were not written.

@@ -6,14 +6,17 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/lib/pq"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
-// sessionColumns and sessionTables read one whole session.Session.
+// sessionColumns and sessionTables read one whole session.Session. A working
+// session was heard at its holder's last heartbeat too.
 const (
 	sessionColumns = `s.id, s.tenant_id, s.name, s.desired, s.generation, s.desired_at, s.config::text, s.created_at,
     r.holder, c.lease_until, r.epoch, r.state, r.reason_code, r.reason_message, r.reason_at, r.retry_at,
-    r.seen_generation, r.jid, r.push_name, r.state_at, now()`
+    r.seen_generation, r.jid, r.push_name, r.state_at,
+    CASE WHEN r.state = 'WORKING' THEN GREATEST(r.heard_at, c.heard_at) ELSE r.heard_at END, r.reconnects, r.reconnects_at, now()`
 	sessionTables = `session s JOIN session_run r ON r.session_id = s.id LEFT JOIN connector c ON c.id = r.holder`
 
 	selectSession  = `SELECT ` + sessionColumns + ` FROM ` + sessionTables + ` WHERE s.tenant_id = $1 AND s.name = $2`
@@ -54,13 +57,15 @@ func scanSession(row scanner, more ...any) (session.Session, error) {
 		config                           string
 		holder, code, message, jid, push sql.NullString
 		leaseUntil, reasonAt, retryAt    sql.NullTime
+		heardAt, reconnectsAt            sql.NullTime
+		reconnects                       pq.Int64Array
 		w                                = &found.Wanted
 		r                                = &found.Run
 	)
 	dest := append([]any{
 		&found.ID, &found.Tenant, &found.Name, &w.Desired, &w.Generation, &w.At, &config, &found.CreatedAt,
 		&holder, &leaseUntil, &r.Epoch, &r.State, &code, &message, &reasonAt, &retryAt,
-		&r.SeenGeneration, &jid, &push, &r.At, &found.ReadAt,
+		&r.SeenGeneration, &jid, &push, &r.At, &heardAt, &reconnects, &reconnectsAt, &found.ReadAt,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return session.Session{}, err
@@ -70,6 +75,7 @@ func scanSession(row scanner, more ...any) (session.Session, error) {
 	}
 	r.Holder, r.LeaseUntil = session.ConnectorID(holder.String), leaseUntil.Time
 	r.JID, r.PushName = jid.String, push.String
+	r.HeardAt, r.Reconnects = heardAt.Time, session.LastHourOf(reconnects, reconnectsAt.Time)
 	r.Reason = reasonOf(code, message, reasonAt, retryAt)
 	return found, nil
 }
