@@ -72,7 +72,7 @@ func serve(settings config, listen string, log *slog.Logger) error {
 	handler := httpapi.New(cases, httpapi.Config{Log: log, Version: telemetry.Version(version)})
 	log.Info("api starts", "version", telemetry.Version(version), "config", settings)
 	if listen == "" {
-		serveLambda(dispatcher{handler: handler, warm: cases.Ping, log: log}, opened.Close)
+		serveLambda(dispatcher{handler: handler, warm: opened.Ping, log: log}, opened.Close)
 		return nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

@@ -21,6 +21,7 @@ type Reader interface {
 	Session(ctx context.Context, tenant session.TenantID, name session.Name) (session.Session, error)
 	Sessions(ctx context.Context, tenant session.TenantID, filter store.Filter) ([]session.Session, error)
 	Ping(ctx context.Context) error
+	OutdatedShare(ctx context.Context) (float64, error)
 }
 
 // Linker is the row that a holder and a waiting request share.
@@ -58,6 +59,7 @@ type Control struct {
 	store  Store
 	config Config
 	keys   *keyCache
+	health healthCache
 }
 
 // New returns a Control over the store.
@@ -67,9 +69,6 @@ func New(store Store, config Config) *Control {
 
 // Defaults is what the deployment puts where a caller says nothing.
 func (c *Control) Defaults() session.Defaults { return c.config.Defaults }
-
-// Ping reports whether the database answers.
-func (c *Control) Ping(ctx context.Context) error { return c.store.Ping(ctx) }
 
 // Start starts a session and creates it where the tenant has none of that name;
 // created tells. A nil config keeps the stored one. Errors: a

@@ -107,7 +107,8 @@ func TestOpenEndpoints(t *testing.T) {
 	open := func(path string) answer { return s.do(ask{path: path, noKey: true}).want(http.StatusOK) }
 	wantSame(t, open("/ping").object(), map[string]any{"message": "pong"})
 	up := map[string]any{"database": map[string]any{"status": "up"}}
-	wantSame(t, open("/health").object(), map[string]any{"status": "ok", "info": up, "error": map[string]any{}, "details": up})
+	details := map[string]any{"database": up["database"], "clientVersion": up["database"]}
+	wantSame(t, open("/health").object(), map[string]any{"status": "ok", "info": up, "error": map[string]any{}, "details": details})
 	page := open("/")
 	if !strings.Contains(page.Body.String(), "/start") || page.Header().Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Errorf("page: %v", page.Header())

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strings"
+	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -15,6 +16,8 @@ type resource struct {
 	Authenticated  bool                 `json:"authenticated"`
 	Me             *account             `json:"me"`
 	AssignedWorker *session.ConnectorID `json:"assignedWorker"`
+	LastSeenAlive  *time.Time           `json:"lastSeenAlive"`
+	Reconnects     int                  `json:"reconnectsLastHour"`
 	Config         session.Config       `json:"config"`
 }
 
@@ -37,7 +40,12 @@ func resourceOf(s session.Session) resource {
 		Session: s.Name, Name: s.Name, Status: status, StatusReason: reason,
 		Authenticated: s.Run.JID != "" && status == session.Working,
 		Me:            accountOf(s.Run),
+		Reconnects:    s.Run.Reconnects.Count(s.ReadAt),
 		Config:        s.Config.Echo(),
+	}
+	if !s.Run.HeardAt.IsZero() {
+		heard := s.Run.HeardAt.UTC()
+		r.LastSeenAlive = &heard
 	}
 	if s.Run.HeldAt(s.ReadAt) {
 		r.AssignedWorker = &s.Run.Holder

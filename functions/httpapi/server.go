@@ -17,16 +17,23 @@ func ping(c *call) error {
 type checks map[string]map[string]string
 
 // health answers GET /health: the process and its database are there. It says
-// no more than that, because it is open.
+// little more than that, because it is open. A client version that WhatsApp
+// refuses is in the details only: no restart of this process mends it.
 func (h *Handler) health(c *call) error {
 	ctx, cancel := context.WithTimeout(c.context(), healthTimeout)
 	defer cancel()
 	up, down := checks{"database": {"status": "up"}}, checks{"database": {"status": "down"}}
-	if err := h.control.Ping(ctx); err != nil {
+	health, err := h.control.Health(ctx)
+	if err != nil {
 		h.log.WarnContext(ctx, "health: the database does not answer", "request_id", c.requestID, "error", err.Error())
 		return writeJSON(c, http.StatusServiceUnavailable, healthBody("error", checks{}, down, down))
 	}
-	return writeJSON(c, http.StatusOK, healthBody("ok", up, checks{}, up))
+	details := checks{"database": up["database"], "clientVersion": {"status": "up"}}
+	if health.ClientOutdated {
+		details["clientVersion"] = map[string]string{"status": "down",
+			"message": "WhatsApp refuses the client version of more than 10 % of the sessions: update wafleet, or set WHATSAPP_VERSION"}
+	}
+	return writeJSON(c, http.StatusOK, healthBody("ok", up, checks{}, details))
 }
 
 func healthBody(status string, info, failed, details checks) map[string]any {

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 const documentedBody = `{"config":{"store":{"dialect":"sqlite3","address":"/app/data/whatsmeow.db"},"log":{"level":"INFO"}}}`
@@ -27,7 +29,8 @@ func documentedConfig() map[string]any {
 func sessionObject(name string) map[string]any {
 	return map[string]any{
 		"session": name, "name": name, "status": "STARTING", "statusReason": nil,
-		"authenticated": false, "me": nil, "assignedWorker": nil, "config": documentedConfig(),
+		"authenticated": false, "me": nil, "assignedWorker": nil, "lastSeenAlive": nil, "reconnectsLastHour": 0.0,
+		"config": documentedConfig(),
 	}
 }
 
@@ -112,6 +115,27 @@ func TestStopAndStartAgain(t *testing.T) {
 
 	again := s.post("/api/sessions/a/start", "").want(http.StatusOK).object() // a missing config keeps the stored one
 	wantSame(t, again, with(sessionObject("a"), "success", true, "message", "Session started successfully", "config", config))
+}
+
+// What the holder knows of a session's health reaches who asks.
+func TestASessionThatReconnects(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.start("a")
+	h := s.hold()
+	heard := time.Now().Add(-30 * time.Second)
+	report := store.Report{Term: h.term(), State: session.Starting, Seen: h.claim.Wanted.Generation, Code: session.KeepAlive, Message: "silent", HeardAt: heard}
+	for range 3 {
+		report.Reconnects.Add(time.Now())
+	}
+	if fenced, err := s.store.SetStateIfEpoch(t.Context(), h.me, []store.Report{report}); err != nil || len(fenced) > 0 {
+		t.Fatal(fenced, err)
+	}
+	got := s.get("/api/sessions/a").want(http.StatusOK).object()
+	shown, err := time.Parse(time.RFC3339Nano, fmt.Sprint(got["lastSeenAlive"]))
+	if err != nil || shown.Sub(heard).Abs() > 5*time.Second || shown.Location() != time.UTC || got["reconnectsLastHour"] != 3.0 {
+		t.Errorf("%v, heard at %v", got, heard)
+	}
 }
 
 func TestAWorkingSession(t *testing.T) {
