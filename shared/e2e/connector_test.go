@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wafleet/wafleet/shared/session"
 )
 
 // process is a connector binary that runs.
@@ -66,13 +69,20 @@ const shortLease = "LEASE_TTL=3s"
 // last of a name counts.
 func (s *system) launch(env ...string) *process {
 	s.Helper()
+	return s.launchPlain(append([]string{"SLOTS=600", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=1000"}, env...)...)
+}
+
+// launchPlain starts a connector that has production's value of whatever env
+// does not name.
+func (s *system) launchPlain(env ...string) *process {
+	s.Helper()
 	p := &process{TB: s.TB, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
 	p.cmd = exec.Command(connectorBinary)
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
-		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0", "SLOTS=600", "LOG_LEVEL=DEBUG",
+		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0",
 		"WHATSAPP_DIAL_ADDR=" + s.sim.DialAddr(), "WHATSAPP_TLS_CA=" + s.ca, "WHATSAPP_NOISE_ROOT_KEY=" + s.sim.RootKeyHex(),
-		"CONNECTS_PER_SECOND=1000", "GORACE=halt_on_error=0 exitcode=0",
+		"GORACE=halt_on_error=0 exitcode=0",
 	}, env...)
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -92,6 +102,22 @@ func (s *system) launch(env ...string) *process {
 		}
 	})
 	return p
+}
+
+// registered waits until the connector has registered and returns what its log
+// says of that. It takes a LOG_LEVEL of INFO or DEBUG.
+func (p *process) registered() (id session.ConnectorID, address string) {
+	p.Helper()
+	const line = "connector registered"
+	p.waitFor(line)
+	text, _ := p.log.read()
+	for text := range strings.Lines(text) {
+		var said struct{ Msg, Connector, Address string }
+		if json.Unmarshal([]byte(text), &said) == nil && said.Msg == line {
+			id, address = session.ConnectorID(said.Connector), said.Address
+		}
+	}
+	return id, address
 }
 
 func (s *system) liveConnectors() int {
@@ -138,16 +164,22 @@ func (p *process) signal(sig syscall.Signal) {
 // end tells the connector to leave and returns its exit code.
 func (p *process) end() int {
 	p.Helper()
+	return p.endWithin(patience)
+}
+
+// endWithin is end for a connector that may have much to hand back.
+func (p *process) endWithin(limit time.Duration) int {
+	p.Helper()
 	p.once.Do(func() {
 		p.signal(syscall.SIGCONT) // where a test froze it
 		p.signal(syscall.SIGTERM)
 		select {
 		case <-p.exited:
-		case <-time.After(patience):
+		case <-time.After(limit):
 			p.signal(syscall.SIGKILL)
 			<-p.exited
 			text, _ := p.log.read()
-			p.Errorf("the connector did not end within %v of SIGTERM:\n%s", patience, tail(text, 4000))
+			p.Errorf("the connector did not end within %v of SIGTERM:\n%s", limit, tail(text, 4000))
 		}
 	})
 	<-p.exited

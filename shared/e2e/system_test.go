@@ -209,13 +209,19 @@ func (s *system) get(name string) answer {
 // right.
 func (s *system) eventually(what string, right func() bool) {
 	s.Helper()
-	deadline := time.After(patience)
+	s.eventuallyWithin(patience, what, right)
+}
+
+// eventuallyWithin is eventually for what takes longer than others wait.
+func (s *system) eventuallyWithin(limit time.Duration, what string, right func() bool) {
+	s.Helper()
+	deadline := time.After(limit)
 	tick := time.NewTicker(15 * time.Millisecond)
 	defer tick.Stop()
 	for !right() {
 		select {
 		case <-deadline:
-			s.Fatalf("%s did not happen within %v", what, patience)
+			s.Fatalf("%s did not happen within %v", what, limit)
 		case <-tick.C:
 		}
 	}
