@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What the fleet aims at; session.NoCapacityAfter is the API's.
+const (
+	aimCrash    = 20 * time.Second // a lease of 15 s, and then a claim and a login
+	aimReported = 6 * time.Second
+	aimGap      = 1500 * time.Millisecond
+	aimDrain    = 30 * time.Second
+)
+
+// BenchmarkFleet measures how a fleet of three connectors in production's
+// configuration carries 500 linked sessions through deaths, drains and a
+// deployment, and starts in storms. It fails where an invariant is broken; how
+// fast it is goes into the table. Times are the simulator's.
+func BenchmarkFleet(b *testing.B) {
+	if len(raceFlag) > 0 {
+		b.Skip("the race detector would be measured")
+	}
+	t := newTable()
+	b.Cleanup(t.print)
+	b.Run("moves", func(b *testing.B) { benchMoves(b, t) })
+	b.Run("storm", func(b *testing.B) { benchStorm(b, t) })
+	b.Run("full", func(b *testing.B) { benchFull(b, t) })
+}
+
+// still keeps a connector from rebalancing, where a phase needs an uneven fleet.
+const still = "REBALANCE_PER_SECOND=0"
+
+func benchMoves(b *testing.B, t *table) {
+	f := newFleet(b, t, 500)
+	defer f.end()
+	defer f.invariants(b)
+	f.replaceAll(3)
+	f.crash(b, false)
+	f.replaceAll(3, still)
+	f.crash(b, true)
+	f.drain(b)
+	f.replaceAll(3)
+	f.roll(b)
+	f.grow(b)
+	b.ReportMetric(0, "ns/op")
+}
+
+// crash kills one of three and measures until its sessions are logged in again.
+func (f *fleet) crash(b *testing.B, reported bool) {
+	b.Helper()
+	victim := f.members[0]
+	devices, since := f.devicesOf(victim), f.sim.LastSeq()
+	name, aim := "crash that nobody reports, lease 15 s", aimCrash
+	if reported {
+		name, aim = "crash that is reported at once", aimReported
+	}
+	f.say("%s: a connector with %d sessions is killed", name, len(devices))
+	killed := time.Now()
+	victim.kill()
+	if reported {
+		if err := f.store.EndLease(b.Context(), victim.id); err != nil {
+			b.Fatal(err)
+		}
+	}
+	f.forget(victim)
+	f.quiet()
+	logins := loginsIn(f.sim.Events(), since)
+	took := make([]time.Duration, 0, len(devices))
+	for _, device := range devices {
+		if at, ok := logins[device]; ok {
+			took = append(took, at.Sub(killed))
+		}
+	}
+	s := spreadOf(took)
+	f.say("back after %v, now %v", s, f.shares())
+	f.row(name+": until logged in", s, "p99 <= "+seconds(aim), s.p99 <= aim)
+	f.invariant(b, name+": sessions back", fmt.Sprint(s.n), fmt.Sprint(len(devices)), s.n == len(devices))
+}
+
+// drain lets a connector with half of the sessions leave, to two that share the
+// other half.
+func (f *fleet) drain(b *testing.B) {
+	b.Helper()
+	stays, goes := f.members[0], f.members[1]
+	f.join(still)
+	f.join(still)
+	f.leave(goes) // its half goes to the new ones: the one that stays has its own
+	f.quiet()
+	f.say("drain: a connector with %d sessions leaves, of %v", len(f.devicesOf(stays)), f.shares())
+	held, since := len(f.devicesOf(stays)), f.sim.LastSeq()
+	took, code := f.leave(stays)
+	f.quiet()
+	s := spreadOfGaps(gapsIn(f.sim.Events(), since))
+	f.say("left after %s, gaps %v, now %v", seconds(took), s, f.shares())
+	f.row(fmt.Sprintf("drain of %d: gap", held), s, "p99 <= "+seconds(aimGap), s.p99 <= aimGap)
+	f.row("drain: SIGTERM to exit", text(seconds(took)), "<= "+seconds(aimDrain), took <= aimDrain)
+	f.invariant(b, "drain: exit code", fmt.Sprint(code), "0", code == 0)
+}
+
+// roll replaces three connectors one after the other, as a deployment does.
+func (f *fleet) roll(b *testing.B) {
+	b.Helper()
+	epochs, since, began := f.epochs(), f.sim.LastSeq(), time.Now()
+	for i, old := range append([]*member(nil), f.members...) {
+		f.join()
+		took, code := f.leave(old)
+		f.say("rolling replacement: %d of 3 left after %s with exit code %d, now %v", i+1, seconds(took), code, f.shares())
+		f.invariant(b, fmt.Sprintf("rolling replacement: exit code of %d", i+1), fmt.Sprint(code), "0", code == 0)
+	}
+	replaced := time.Since(began)
+	last := f.quiet()
+	s := spreadOfGaps(gapsIn(f.sim.Events(), since))
+	most, all := f.movesSince(epochs)
+	f.say("gaps %v, now %v", s, f.shares())
+	f.row("rolling replacement of 3 of 3: gap", s, "p99 <= "+seconds(aimGap), s.p99 <= aimGap)
+	f.figure("rolling replacement: in all", seconds(replaced)+", the last move after "+seconds(last.Sub(began)))
+	f.figure("rolling replacement: moves of a session", fmt.Sprintf("mean %.2f, max %d", float64(all)/float64(f.sessions), most))
+}
+
+// nothingMoves is how long a join may show no effect before it has none.
+const nothingMoves = 15 * time.Second
+
+// grow adds a connector and measures until it has its share.
+func (f *fleet) grow(b *testing.B) {
+	b.Helper()
+	f.say("join: one more than %v", f.shares())
+	epochs, since := f.epochs(), f.sim.LastSeq()
+	f.join()
+	began := time.Now()
+	f.eventuallyWithin(fleetPatience, "a move or none", func() bool {
+		return time.Since(began) > nothingMoves || len(loginsIn(f.sim.EventsSince(since), since)) > 0
+	})
+	last := f.quiet()
+	most, all := f.movesSince(epochs)
+	shares := f.shares()
+	// The share of a claim, see store.ClaimIfFree.
+	share := int(math.Ceil(1.1 * float64(f.sessions) / float64(len(f.members))))
+	balanced := shares[0] <= share
+	if all == 0 {
+		f.say("nothing moved within %s", seconds(nothingMoves))
+		f.row("join: shares of the connectors", textf("%v, nothing moved within %s", shares, seconds(nothingMoves)), fmt.Sprintf("none above %d", share), balanced)
+		return
+	}
+	s := spreadOfGaps(gapsIn(f.sim.Events(), since))
+	f.say("the last moved after %s, gaps %v, now %v", seconds(last.Sub(began)), s, shares)
+	f.row("join: shares of the connectors", textf("%v, the last moved after %s", shares, seconds(last.Sub(began))), fmt.Sprintf("none above %d", share), balanced)
+	f.row("join: moves", textf("%d, of one session at most %d", all, most), "none twice", most <= 1)
+	f.row("join: gap", s, "p99 <= "+seconds(aimGap), s.p99 <= aimGap)
+}
+
+// invariants is what held all the time.
+func (f *fleet) invariants(b *testing.B) {
+	b.Helper()
+	stats := f.sim.Stats()
+	f.invariant(b, "most sockets of a device at once", fmt.Sprint(stats.MaxSocketsPerDevice), "1", stats.MaxSocketsPerDevice == 1)
+	f.invariant(b, "late frames", fmt.Sprint(stats.LateFrames), "0", stats.LateFrames == 0)
+	f.invariant(b, "events that the simulator forgot", fmt.Sprint(stats.EventsForgotten), "0", stats.EventsForgotten == 0)
+	for kind, name := range map[string]string{faultEpoch: "epochs that went back", faultStale: "stale writes visible", faultFailed: "sessions FAILED at any time"} {
+		faults := f.faults(kind)
+		f.invariant(b, name, fmt.Sprint(len(faults)), "0", len(faults) == 0)
+		if len(faults) > 0 {
+			b.Logf("%s:\n%s", name, strings.Join(faults[:min(len(faults), 10)], "\n"))
+		}
+	}
+	working := f.rows(`SELECT count(*) FROM session_run WHERE state = 'WORKING'`)
+	f.invariant(b, "sessions WORKING in the end", fmt.Sprint(working), fmt.Sprint(f.sessions), working == f.sessions)
+}
