@@ -42,6 +42,7 @@ func benchMoves(b *testing.B, t *table) {
 	f.crash(b, false)
 	f.replaceAll(3, still)
 	f.crash(b, true)
+	f.replaceAll(2, still, fmt.Sprint("SLOTS=", f.sessions/2))
 	f.drain(b)
 	f.replaceAll(3)
 	f.roll(b)
@@ -81,14 +82,14 @@ func (f *fleet) crash(b *testing.B, reported bool) {
 	f.invariant(b, name+": sessions back", fmt.Sprint(s.n), fmt.Sprint(len(devices)), s.n == len(devices))
 }
 
-// drain lets a connector with half of the sessions leave, to two that share the
-// other half.
+// drain lets one of two full connectors leave, when two others share what the
+// other one had.
 func (f *fleet) drain(b *testing.B) {
 	b.Helper()
 	stays, goes := f.members[0], f.members[1]
 	f.join(still)
 	f.join(still)
-	f.leave(goes) // its half goes to the new ones: the one that stays has its own
+	f.leave(goes)
 	f.quiet()
 	f.say("drain: a connector with %d sessions leaves, of %v", len(f.devicesOf(stays)), f.shares())
 	held, since := len(f.devicesOf(stays)), f.sim.LastSeq()
