@@ -32,7 +32,7 @@ func TestDefaultsAreProductions(t *testing.T) {
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	for name, value := range map[string]string{
-		"SLOTS": "0", "CONNECTS_PER_SECOND": "-1", "DATABASE_MAX_CONNS": "3", "LOG_LEVEL": "chatty",
+		"SLOTS": "0", "CONNECTS_PER_SECOND": "-1", "DATABASE_MAX_CONNS": "5", "LOG_LEVEL": "chatty",
 		"QR_FIRST": "0s", "WHATSAPP_KEEPALIVE": "-1s", "WHATSAPP_DIAL_ADDR": "127.0.0.1:1",
 		"DATA_DIR": filepath.Join("/dev/null", "x"),
 	} {

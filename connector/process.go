@@ -31,6 +31,9 @@ import (
 // heartbeat.
 const controlConns = 4
 
+// listenConns is the connection that hints come by, beside the pools.
+const listenConns = 1
+
 // controlAnswer is how long Postgres may be silent on a heartbeat, claim or
 // report. No statement of these waits for another's lock for long.
 const controlAnswer = 5 * time.Second
@@ -66,7 +69,7 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 	if p.control, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}); err != nil {
 		return nil, err
 	}
-	if p.shared, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: c.DatabaseMax - controlConns + 1, ApplicationName: "wafleet-devices"}); err != nil {
+	if p.shared, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: c.DatabaseMax - controlConns - listenConns, ApplicationName: "wafleet-devices"}); err != nil {
 		return nil, err
 	}
 	if err := whatsapp.SetGlobals(c.globals()); err != nil {
