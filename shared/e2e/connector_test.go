@@ -113,7 +113,7 @@ func (p *process) registered() (id session.ConnectorID, address string) {
 	text, _ := p.log.read()
 	for text := range strings.Lines(text) {
 		var said struct{ Msg, Connector, Address string }
-		if json.Unmarshal([]byte(text), &said) == nil && said.Msg == line {
+		if strings.Contains(text, line) && json.Unmarshal([]byte(text), &said) == nil && said.Msg == line {
 			id, address = session.ConnectorID(said.Connector), said.Address
 		}
 	}
