@@ -12,11 +12,11 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e chaos bench lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test e2e chaos bench bench-fleet lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: programs ## Run the whole system in the foreground (WHATSAPP=real|sim PORT= API_KEY= CONNECTORS= DATABASE_URL= LOG=1)
 	@exec bin/wafleet-local run --attached --data $(DATA)
@@ -36,7 +36,10 @@ chaos: bin/pgtest ## Break everything at random and check that nothing is lost (
 	@exec $(WITH_POSTGRES) env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 
 bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
-	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout=15m ./shared/e2e/...
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^BenchmarkFleet$$' -benchtime 1x -timeout=15m ./shared/e2e/...
+
+bench-fleet: bin/pgtest ## Measure a fleet in minutes: crashes, drains, a deployment, storms of starts (FLEET=moves|storm|full)
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkFleet$$/^$(or $(FLEET),.*)$$' -benchtime 1x -timeout=30m ./shared/e2e
 
 lint: ## Check form, vet, staticcheck, go.mod and the import rules
 	@unformatted=$$(gofmt -l connector functions infra shared); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
