@@ -160,8 +160,8 @@ func (f *fleet) invariants(b *testing.B) {
 	f.invariant(b, "most sockets of a device at once", fmt.Sprint(stats.MaxSocketsPerDevice), "1", stats.MaxSocketsPerDevice == 1)
 	f.invariant(b, "late frames", fmt.Sprint(stats.LateFrames), "0", stats.LateFrames == 0)
 	f.invariant(b, "events that the simulator forgot", fmt.Sprint(stats.EventsForgotten), "0", stats.EventsForgotten == 0)
-	for kind, name := range map[string]string{faultEpoch: "epochs that went back", faultStale: "stale writes visible", faultFailed: "sessions FAILED at any time"} {
-		faults := f.faults(kind)
+	for _, fault := range [][2]string{{faultEpoch, "epochs that went back"}, {faultStale, "stale writes visible"}, {faultFailed, "sessions FAILED at any time"}} {
+		name, faults := fault[1], f.faults(fault[0])
 		f.invariant(b, name, fmt.Sprint(len(faults)), "0", len(faults) == 0)
 		if len(faults) > 0 {
 			b.Logf("%s:\n%s", name, strings.Join(faults[:min(len(faults), 10)], "\n"))
