@@ -42,6 +42,7 @@
 // # Who ends the child
 //
 //	Stop               SIGINT (fast shutdown) -> grace or ctx over -> SIGQUIT -> SIGKILL
+//	Crash              SIGQUIT (immediate shutdown) -> SIGKILL
 //	parent dies        Linux: the kernel sends SIGINT (Pdeathsig). Elsewhere the child stays.
 //	next Start         whoever holds the lock stops a postmaster that an earlier process left on this directory
 //

@@ -2,6 +2,7 @@ package pgserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,17 +71,25 @@ func (p *process) stop(ctx context.Context) error {
 		return nil
 	case <-grace.Done():
 	}
+	if err := p.crash(); err != nil {
+		return err
+	}
+	return fmt.Errorf("postgres did not end by a fast shutdown, ended by an immediate one: %w", context.Cause(grace))
+}
+
+// crash ends the child by an immediate shutdown, which writes nothing, and returns when it has ended.
+func (p *process) crash() error {
 	p.signal(syscall.SIGQUIT)
 	timer := time.NewTimer(quitGrace)
 	defer timer.Stop()
 	select {
-	case <-p.done:
-		return fmt.Errorf("postgres did not end by a fast shutdown, ended by an immediate one: %w", context.Cause(grace))
+	case <-p.done: // how it says that it ended differs by version and does not matter
+		return nil
 	case <-timer.C:
 	}
 	p.signal(syscall.SIGKILL)
 	<-p.done
-	return fmt.Errorf("postgres did not answer to shutdown requests and was killed")
+	return errors.New("postgres did not answer to shutdown requests and was killed")
 }
 
 // signal ignores the one error there can be: that the child has ended already.

@@ -31,7 +31,9 @@ type Server struct {
 	process  *process
 	data     *dataDir
 	temp     string // directory to remove at the end, if any
-	stop     func(context.Context) error
+
+	once  sync.Once
+	ended error // set by once
 }
 
 // Start runs a server and returns when it answers. It may take minutes the first time, when binaries are downloaded;
@@ -71,7 +73,6 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.run(ctx, cfg); err != nil {
 		return nil, err
 	}
-	s.stop = onceStop(s.shutdown)
 	cfg.Log.Info("Postgres is ready", "port", s.port, "data", s.data.real)
 	return s, nil
 }
@@ -160,20 +161,19 @@ func exitReason(err error) error {
 // Stop shuts the server down: open transactions roll back, connections close, data is flushed. When ctx ends first, or
 // after 20 s, the server is ended with less patience; Stop always returns with the child gone. Further calls
 // return the first one's result.
-func (s *Server) Stop(ctx context.Context) error { return s.stop(ctx) }
-
-func (s *Server) shutdown(ctx context.Context) error {
-	return errors.Join(s.process.stop(ctx), s.release())
+func (s *Server) Stop(ctx context.Context) error {
+	return s.end(func() error { return s.process.stop(ctx) })
 }
 
-// onceStop makes later and concurrent calls wait for the first one and share its result.
-func onceStop(stop func(context.Context) error) func(context.Context) error {
-	var once sync.Once
-	var err error
-	return func(ctx context.Context) error {
-		once.Do(func() { err = stop(ctx) })
-		return err
-	}
+// Crash ends the server as its own crash would: connections break, nothing is flushed, and the next Start on the same
+// Config.DataDir recovers from the write-ahead log. What was committed with synchronous_commit=off, as Config.Fast has it, may
+// be lost. It is for tests of what must survive that; it returns with the child gone, and counts as the call of Stop.
+func (s *Server) Crash() error { return s.end(s.process.crash) }
+
+// end makes later and concurrent calls wait for the first one and share its result.
+func (s *Server) end(child func() error) error {
+	s.once.Do(func() { s.ended = errors.Join(child(), s.release()) })
+	return s.ended
 }
 
 // release gives up what is held besides the child. Temporary data goes before its lock.

@@ -1,10 +1,12 @@
 package pgserver
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,12 +58,17 @@ func queryText(t *testing.T, s *Server, query string) (text string) {
 
 func createNote(t *testing.T, s *Server, text string) {
 	t.Helper()
+	execute(t, s, "CREATE TABLE note AS SELECT '"+text+"'::text AS body")
+}
+
+func execute(t *testing.T, s *Server, statements string) {
+	t.Helper()
 	db, err := sql.Open("postgres", s.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "CREATE TABLE note AS SELECT '"+text+"'::text AS body"); err != nil {
+	if _, err := db.ExecContext(t.Context(), statements); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -98,6 +105,28 @@ func TestRestartKeepsData(t *testing.T) {
 	}
 	if !strings.HasPrefix(second.Source(), "PostgreSQL ") || strings.Contains(second.Source(), "\n") {
 		t.Errorf("source = %q", second.Source())
+	}
+}
+
+func TestCrashIsRecoveredFrom(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(openDir(t), "postgres")
+	first := start(t, Config{DataDir: dir})
+	// Fast commits without waiting for the write-ahead log; what must be kept has to wait.
+	execute(t, first, "SET synchronous_commit = on; CREATE TABLE note AS SELECT 'kept'::text AS body")
+	if err := first.Crash(); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, first) // has nothing left to do
+
+	var log bytes.Buffer
+	second := start(t, Config{DataDir: dir, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if got := queryText(t, second, "SELECT body FROM note"); got != "kept" {
+		t.Errorf("note = %q", got)
+	}
+	stop(t, second)
+	if !strings.Contains(log.String(), "automatic recovery in progress") {
+		t.Errorf("the server that followed logged %s", &log)
 	}
 }
 
