@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,17 +10,14 @@ import (
 	_ "github.com/lib/pq"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
-
-	"github.com/wafleet/wafleet/shared/pgtest"
-	"github.com/wafleet/wafleet/shared/schema"
 )
 
-// connectorBinary is built once per test process.
-var connectorBinary string
+// binaries is where the system's programs are, built once per test process.
+var binaries string
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(built{m})) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(built{m}) }
 
-// built runs the tests with the connector's binary in place.
+// built runs the tests with the programs in place.
 type built struct{ m *testing.M }
 
 func (b built) Run() int {
@@ -32,14 +28,14 @@ func (b built) Run() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	connectorBinary = filepath.Join(dir, "connector")
-	args := append([]string{"build", "-o", connectorBinary}, raceFlag...)
-	build := exec.Command("go", append(args, "github.com/wafleet/wafleet/connector")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the connector: %v\n%s", err, out)
+	binaries = dir
+	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, raceFlag...)
+	for _, program := range []string{"connector", "functions/api", "functions/sweep"} {
+		args = append(args, "github.com/wafleet/wafleet/"+program)
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 		return 1
 	}
 	return b.m.Run()
 }
-
-func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }

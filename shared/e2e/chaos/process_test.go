@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,14 +17,15 @@ import (
 // leaveTime is how long a process may take to leave, whatever is cut.
 const leaveTime = 10 * time.Second
 
-// process is one run of the connector binary.
+// process is one run of a program.
 type process struct {
 	testing.TB
 	name   string
+	ready  string // what is in its log once it hears signals
 	cmd    *exec.Cmd
 	log    logBuffer
 	exited chan struct{}
-	killed bool // by the driver; its goroutine alone uses it
+	asked  atomic.Bool // to end
 }
 
 // logBuffer keeps what a process writes.
@@ -44,21 +46,21 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-func launch(t testing.TB, name string, env []string) *process {
-	p := &process{TB: t, name: name, cmd: exec.Command(connectorBinary), exited: make(chan struct{})}
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GORACE=halt_on_error=0 exitcode=0"}, env...)
+// start makes the process run.
+func (p *process) start() {
+	p.exited = make(chan struct{})
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GORACE=halt_on_error=0 exitcode=0"}, p.cmd.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
-		t.Errorf("start %s: %v", name, err)
+		p.Errorf("start %s: %v", p.name, err)
 		close(p.exited)
-		return p
+		return
 	}
 	go func() {
 		_ = p.cmd.Wait()
 		close(p.exited)
 	}()
-	return p
 }
 
 func (p *process) signal(sig syscall.Signal) {
@@ -70,19 +72,34 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
+// endedByItself reports it as the failure that it is.
+func (p *process) endedByItself() bool {
+	select {
+	case <-p.exited:
+		if !p.asked.Load() {
+			p.Errorf("%s has ended by itself:\n%s", p.name, tail(p.log.String(), 4000))
+			return true
+		}
+	default:
+	}
+	return false
+}
+
 func (p *process) kill() {
-	p.killed = true
+	p.asked.Store(true)
 	p.signal(syscall.SIGKILL)
 	<-p.exited
 }
 
 // leave asks the process to go and returns how long it took.
 func (p *process) leave() time.Duration {
+	listens := strings.Contains(p.log.String(), p.ready)
+	p.asked.Store(true)
 	began := time.Now()
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
-		if code := p.cmd.ProcessState.ExitCode(); code != 0 && p.log.String() != "" { // it may not hear signals yet
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 && listens {
 			p.Errorf("%s left with exit code %d:\n%s", p.name, code, tail(p.log.String(), 3000))
 		}
 	case <-time.After(leaveTime):
@@ -97,15 +114,18 @@ func (p *process) leave() time.Duration {
 	return time.Since(began)
 }
 
-// connectors returns the ids under which the process has registered.
-func (p *process) connectors() (ids []string) {
+// registration is what a connector says when it enters the fleet.
+type registration struct{ Msg, Connector, Address string }
+
+// registrations returns every entry of the process into the fleet.
+func (p *process) registrations() (all []registration) {
 	for line := range strings.Lines(p.log.String()) {
-		var said struct{ Msg, Connector string }
+		var said registration
 		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "connector registered" {
-			ids = append(ids, said.Connector)
+			all = append(all, said)
 		}
 	}
-	return ids
+	return all
 }
 
 // check looks for what must never be in a log.
@@ -124,7 +144,7 @@ func (p *process) check(secrets []string) {
 	}
 	for _, secret := range secrets {
 		if strings.Contains(text, secret) {
-			p.Errorf("the log of %s holds a secret: %.12s...", p.name, secret)
+			p.Errorf("the log of %s holds a secret: %.4s...", p.name, secret)
 		}
 	}
 }

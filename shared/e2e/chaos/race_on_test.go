@@ -2,5 +2,5 @@
 
 package chaos
 
-// raceFlag builds the connector as the tests are built.
+// raceFlag builds the programs as the tests are built.
 var raceFlag = []string{"-race"}

@@ -2,50 +2,90 @@ package chaos
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
-// What a process may have open when all is quiet: for itself, and for each
-// session it holds. Twice of what is usual, so that only a leak is more.
-const (
-	ownGoroutines, goroutinesEach = 50, 12
-	ownFiles, filesEach           = 40, 6
-)
+// sample is what a process has open, and how many sessions it holds.
+type sample struct {
+	process                 string
+	held, goroutines, files float64
+}
 
-// checkResources asks every process what it has open, and returns a line about
-// each.
-func (w *watch) checkResources() (lines []string) {
-	for _, m := range w.members {
+func (s sample) String() string {
+	return fmt.Sprintf("%s holds %.0f sessions with %.0f goroutines and %.0f files", s.process, s.held, s.goroutines, s.files)
+}
+
+// measure samples every connector that runs.
+func (f *fleet) measure() (all []sample) {
+	for _, m := range f.members {
 		p := m.running()
-		values, err := p.metrics()
-		if err != nil {
-			w.Errorf("metrics of %s: %v", p.name, err)
+		if p == nil {
 			continue
 		}
-		held, goroutines, files := values["wafleet_connector_sessions_held"], values["go_goroutines"], values["process_open_fds"]
-		line := fmt.Sprintf("%s holds %.0f sessions with %.0f goroutines and %.0f files", p.name, held, goroutines, files)
-		lines = append(lines, line)
-		if goroutines > ownGoroutines+goroutinesEach*held || files > ownFiles+filesEach*held {
-			w.Errorf("%s, which is too many", line)
+		values, err := p.metrics()
+		if err != nil {
+			f.Errorf("metrics of %s: %v", p.name, err)
+			continue
+		}
+		all = append(all, sample{p.name, values["wafleet_connector_sessions_held"], values["go_goroutines"], values["process_open_fds"]})
+	}
+	return all
+}
+
+// usual is what a connector has open for itself and for each session.
+type usual struct{ goroutines, goroutinesEach, files, filesEach float64 }
+
+// usualOf works it out from two quiet moments, before and after the sessions
+// were made.
+func usualOf(idle, full []sample) (u usual) {
+	for _, s := range idle {
+		u.goroutines, u.files = max(u.goroutines, s.goroutines), max(u.files, s.files)
+	}
+	for _, s := range full {
+		if s.held > 0 {
+			u.goroutinesEach = max(u.goroutinesEach, (s.goroutines-u.goroutines)/s.held)
+			u.filesEach = max(u.filesEach, (s.files-u.files)/s.held)
 		}
 	}
-	return lines
+	return u
+}
+
+// What a process may have open beyond what is usual: a call in flight, idle
+// connections of a pool that was busy. It is less than one thing left by each
+// of the faults of a run of minutes.
+const moreGoroutines, moreFiles = 25, 20
+
+// checkResources compares every connector with what is usual, and returns a line
+// about each.
+func (f *fleet) checkResources(u usual) (lines []string) {
+	lines = append(lines, fmt.Sprintf("usual: %.0f goroutines and %.0f files, and for each session %.1f and %.1f", u.goroutines, u.files, u.goroutinesEach, u.filesEach))
+	f.await("connectors are back to what is usual", func() error {
+		lines = lines[:1]
+		for _, s := range f.measure() {
+			lines = append(lines, s.String())
+			if s.goroutines > u.goroutines+u.goroutinesEach*s.held+moreGoroutines || s.files > u.files+u.filesEach*s.held+moreFiles {
+				return fmt.Errorf("%s; %s", s, lines[0])
+			}
+		}
+		return nil
+	})
+	n, err := f.db.backends()
+	if limit := len(f.measure()) * databaseMaxConns; err != nil || n > limit {
+		f.Errorf("the connectors have %d connections to Postgres of %d, error %v", n, limit, err)
+	}
+	return append(lines, fmt.Sprintf("connectors have %d connections to Postgres", n))
 }
 
 // metrics reads the process's own numbers.
 func (p *process) metrics() (map[string]float64, error) {
-	address := ""
-	for line := range strings.Lines(p.log.String()) {
-		var said struct{ Msg, Address string }
-		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "connector registered" {
-			address = said.Address
-		}
+	entries := p.registrations()
+	if len(entries) == 0 {
+		return nil, fmt.Errorf("%s has not registered", p.name)
 	}
-	response, err := http.Get("http://" + address + "/metrics")
+	response, err := http.Get("http://" + entries[len(entries)-1].Address + "/metrics")
 	if err != nil {
 		return nil, err
 	}

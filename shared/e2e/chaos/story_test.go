@@ -57,33 +57,41 @@ func lastLines(lines []string) string {
 }
 
 // summary is the table at the end.
-func (d *driver) summary(seed uint64, lasts, healed time.Duration, resources []string) string {
+func (d *driver) summary(sc scenario, healed time.Duration, resources []string) string {
 	var b strings.Builder
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-34s %s\n", what, fmt.Sprintf(format, args...))
+	}
 	stats := d.sim.Stats()
-	fmt.Fprintf(&b, "\nchaos, seed %d, %v: healed %v after the last fault\n", seed, lasts, healed.Round(10*time.Millisecond))
+	fmt.Fprintf(&b, "\nchaos, seed %d, %v: healed %v after the last fault\n", sc.seed, sc.lasts, healed.Round(10*time.Millisecond))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, k := range slices.Sorted(maps.Keys(d.count)) {
-		fmt.Fprintf(&b, "  %-32s %4d\n", k, d.count[k])
+		line(string(k), "%4d", d.count[k])
 	}
-	fmt.Fprintf(&b, "  logins %d, refused %d, replaced %d, overlaps %d, most sockets per device %d, late frames %d\n",
+	line("at WhatsApp", "logins %d, refused %d, replaced %d, overlaps %d, most sockets per device %d, late frames %d",
 		stats.Logins, stats.Failures, stats.Replaced, stats.Overlaps, stats.MaxSocketsPerDevice, stats.LateFrames)
-	fmt.Fprintf(&b, "  %-32s %s\n", "SIGTERM to exit", distribution(d.left))
+	line("calls of the API", "%d answered, %d times 503, %d times not there",
+		d.calls.answered.Load(), d.calls.unavailable.Load(), d.calls.unreachable.Load())
+	for _, program := range slices.Sorted(maps.Keys(d.left)) {
+		line(program+", SIGTERM to exit", "%s", distribution(d.left[program]))
+	}
 	d.watch.mu.Lock()
 	defer d.watch.mu.Unlock()
-	for _, k := range []kind{kill, freeze, replace} {
-		fmt.Fprintf(&b, "  %-32s %s\n", k+" to WORKING elsewhere", distribution(d.watch.took[k]))
+	for _, k := range []kind{kill, killReported, freeze, replace} {
+		line(string(k)+" to WORKING elsewhere", "%s", distribution(d.watch.took[k]))
 	}
-	for what, said := range map[string]string{"device files taken over": "going on with a copy", "leases lost": "every session is given up", "device stores not opened": "could not be opened"} {
-		fmt.Fprintf(&b, "  %-32s %4d\n", what, d.said(said))
-	}
-	for _, line := range resources {
-		fmt.Fprintf(&b, "  %s\n", line)
+	line("terms seen", "%4d", d.watch.moves)
+	line("device files taken over", "%4d", d.said("going on with a copy"))
+	line("leases lost", "%4d", d.said("every session is given up"))
+	line("device stores not opened", "%4d", d.said("could not be opened"))
+	for _, text := range resources {
+		line("open", "%s", text)
 	}
 	if d.watch.slow != "" {
-		fmt.Fprintf(&b, "  slowest                          %s, in the database:\n    %s\n", d.watch.slow, strings.Join(d.watch.history[d.watch.slow], "\n    "))
+		line("slowest", "%s, in the database:\n    %s", d.watch.slow, strings.Join(d.watch.history[d.watch.slow], "\n    "))
 	}
-	fmt.Fprintf(&b, "  FAILED along the way: %v\n", d.watch.failed)
+	line("FAILED along the way", "%v", d.watch.failed)
 	return b.String()
 }
 

@@ -6,49 +6,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/wafleet/wafleet/shared/wasim"
 )
-
-// sight is what the database says of a session.
-type sight struct {
-	epoch                int64
-	holder, state, why   string
-	desired, jid         string
-	generation, seen     int64
-	coded, queued, alive bool
-}
-
-const look = `
-SELECT s.id, s.name, s.desired, s.generation, r.seen_generation, r.epoch, COALESCE(r.holder, ''), r.state,
-    COALESCE(r.reason_code, ''), COALESCE(r.jid, ''), p.codes IS NOT NULL OR p.code IS NOT NULL,
-    j.session_id IS NOT NULL, COALESCE(c.lease_until > now(), false)
-FROM session s JOIN session_run r ON r.session_id = s.id JOIN pairing p ON p.session_id = s.id
-LEFT JOIN start_job j ON j.session_id = s.id LEFT JOIN connector c ON c.id = r.holder`
-
-// look reads every session.
-func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
-	rows, err := f.db.QueryContext(ctx, look)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	seen := map[string]sight{}
-	for rows.Next() {
-		var (
-			id, name string
-			s        sight
-		)
-		if err := rows.Scan(&id, &name, &s.desired, &s.generation, &s.seen, &s.epoch, &s.holder, &s.state, &s.why, &s.jid, &s.coded, &s.queued, &s.alive); err != nil {
-			return nil, err
-		}
-		seen[name] = s
-		if known := f.sessions[name]; known != nil {
-			known.mu.Lock()
-			known.id = id
-			known.mu.Unlock()
-		}
-	}
-	return seen, rows.Err()
-}
 
 // pause between two looks.
 const pause = 100 * time.Millisecond
@@ -66,6 +26,8 @@ type watch struct {
 	slow    string                   // guarded by mu; and whose it was
 	failed  map[string]int           // guarded by mu; reasons seen with FAILED
 	blamed  map[string]bool          // guarded by mu; sessions already complained about
+	moves   int                      // guarded by mu; new holders seen
+	doubled bool                     // guarded by mu; the simulator's complaint is made
 }
 
 // move is a session that must find another holder.
@@ -92,62 +54,84 @@ func (w *watch) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		w.checkSim()
+		excused := w.db.excuse()
 		seen, err := w.look(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				w.Errorf("look at the database: %v", err)
-			}
+		switch {
+		case err == nil:
+			w.compare(seen)
+		case ctx.Err() != nil:
+			return
+		case !excused():
+			w.Errorf("look at the database: %v", err)
 			return
 		}
-		w.compare(seen)
 	}
 }
 
 func (w *watch) compare(seen map[string]sight) {
 	for name, now := range seen {
 		w.mu.Lock()
-		before, known := w.last[name]
-		w.last[name] = now
-		if !known || before != now {
-			w.history[name] = append(w.history[name], fmt.Sprintf("%s %s gen %d/%d epoch %d holder %s %s %s queued=%v",
-				time.Now().Format("15:04:05.000"), now.desired, now.seen, now.generation, now.epoch, now.holder, now.state, now.why, now.queued))
-		}
-		var wrong string
-		if known && now.epoch < before.epoch {
-			wrong = fmt.Sprintf("its epoch went from %d to %d", before.epoch, now.epoch)
-		}
-		if now.holder != "" {
-			term := fmt.Sprintf("%s/%d", name, now.epoch)
-			if first, ok := w.holders[term]; ok && first != now.holder {
-				wrong = fmt.Sprintf("epoch %d has two holders, %s and %s", now.epoch, first, now.holder)
-			}
-			w.holders[term] = now.holder
-		}
-		if now.state == "FAILED" && (!known || before.state != "FAILED") {
-			w.failed[now.why]++
-		}
-		if now.state == "FAILED" && !w.mayFail(name, now.why) {
-			wrong = "it failed with " + now.why
-		}
-		if m, ok := w.moving[name]; ok {
-			switch {
-			case now.desired != "running":
-				delete(w.moving, name)
-			case now.epoch > m.epoch && now.state == "WORKING":
-				took := time.Since(m.since)
-				w.took[m.why] = append(w.took[m.why], took)
-				if took > w.slowest {
-					w.slowest, w.slow = took, name
-				}
-				delete(w.moving, name)
-			}
-		}
+		wrong := w.compareOne(name, now)
 		first := wrong != "" && !w.blamed[name]
 		w.blamed[name] = w.blamed[name] || wrong != ""
 		w.mu.Unlock()
 		if first {
 			w.Errorf("%s: %s\n%s", name, wrong, w.story(name))
 		}
+	}
+}
+
+// compareOne keeps what is new of a session and says what is wrong about it;
+// w.mu is held.
+func (w *watch) compareOne(name string, now sight) (wrong string) {
+	before, known := w.last[name]
+	w.last[name] = now
+	if !known || before != now {
+		w.history[name] = append(w.history[name], fmt.Sprintf("%s %s gen %d/%d epoch %d holder %s %s %s queued=%v",
+			time.Now().Format("15:04:05.000"), now.desired, now.seen, now.generation, now.epoch, now.holder, now.state, now.why, now.queued))
+	}
+	wrong = now.wrong()
+	if known && wrong == "" {
+		wrong = now.wrongAfter(before)
+	}
+	if now.holder != "" {
+		term := fmt.Sprintf("%s/%d", name, now.epoch)
+		first, held := w.holders[term]
+		if held && first != now.holder {
+			wrong = fmt.Sprintf("epoch %d has two holders, %s and %s", now.epoch, first, now.holder)
+		}
+		if !held {
+			w.moves++
+		}
+		w.holders[term] = now.holder
+	}
+	if now.state == "FAILED" {
+		if !known || before.state != "FAILED" {
+			w.failed[now.why]++
+		}
+		if !w.mayFail(name, now.why) {
+			wrong = "it failed with " + now.why
+		}
+	}
+	w.follow(name, now)
+	return wrong
+}
+
+// follow measures how long a session that had to move took; w.mu is held.
+func (w *watch) follow(name string, now sight) {
+	m, ok := w.moving[name]
+	switch {
+	case !ok:
+	case now.desired != "running":
+		delete(w.moving, name)
+	case now.epoch > m.epoch && now.state == "WORKING":
+		took := time.Since(m.since)
+		w.took[m.why] = append(w.took[m.why], took)
+		if took > w.slowest {
+			w.slowest, w.slow = took, name
+		}
+		delete(w.moving, name)
 	}
 }
 
@@ -169,7 +153,10 @@ func (f *fleet) mayFail(name, why string) bool {
 
 // expectMoves notes that the sessions of a process must find another holder.
 func (w *watch) expectMoves(p *process, why kind) {
-	ids := p.connectors()
+	var ids []string
+	for _, r := range p.registrations() {
+		ids = append(ids, r.Connector)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, now := range w.last {
@@ -177,4 +164,36 @@ func (w *watch) expectMoves(p *process, why kind) {
 			w.moving[name] = move{why, time.Now(), now.epoch}
 		}
 	}
+}
+
+// checkSim asks the simulator whether a device was logged in twice, or a
+// replaced socket went on.
+func (w *watch) checkSim() {
+	stats := w.sim.Stats()
+	w.mu.Lock()
+	first := !w.doubled && (stats.MaxSocketsPerDevice > 1 || stats.LateFrames > 0)
+	w.doubled = w.doubled || first
+	w.mu.Unlock()
+	if first {
+		w.Errorf("a device was logged in %d times at once, %d late frames: %+v\n%s",
+			stats.MaxSocketsPerDevice, stats.LateFrames, stats, w.storiesOf(w.sim.Devices()))
+	}
+}
+
+// storiesOf tells of the devices that were logged in more than once.
+func (w *watch) storiesOf(devices []wasim.DeviceInfo) (stories string) {
+	for _, device := range devices {
+		if device.MaxSockets <= 1 {
+			continue
+		}
+		for name, s := range w.sessions {
+			s.mu.Lock()
+			its := s.jid == device.JID
+			s.mu.Unlock()
+			if its {
+				stories += w.story(name) + "\n"
+			}
+		}
+	}
+	return stories
 }

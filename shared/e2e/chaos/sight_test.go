@@ -1,0 +1,78 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+)
+
+// sight is what the database says of a session at one moment.
+type sight struct {
+	epoch, pairingEpoch  int64
+	holder, state, why   string
+	desired, jid         string
+	generation, seen     int64
+	coded, stale, queued bool // has codes, that should be gone, and a start job
+}
+
+const look = `
+SELECT s.id, s.name, s.desired, s.generation, r.seen_generation, r.epoch, p.epoch, COALESCE(r.holder, ''), r.state,
+    COALESCE(r.reason_code, ''), COALESCE(r.jid, ''), p.codes IS NOT NULL OR p.code IS NOT NULL,
+    COALESCE(p.codes IS NOT NULL AND p.started_at + (p.first_ms + p.next_ms * (cardinality(p.codes) - 1)) * interval '1 millisecond' < now() - interval '5 seconds', false)
+        OR COALESCE(p.code IS NOT NULL AND p.code_valid_until < now() - interval '5 seconds', false),
+    j.session_id IS NOT NULL
+FROM session s JOIN session_run r ON r.session_id = s.id JOIN pairing p ON p.session_id = s.id
+LEFT JOIN start_job j ON j.session_id = s.id`
+
+// look reads every session.
+func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
+	rows, err := f.db.QueryContext(ctx, look)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	seen := map[string]sight{}
+	for rows.Next() {
+		var (
+			id, name string
+			s        sight
+		)
+		if err := rows.Scan(&id, &name, &s.desired, &s.generation, &s.seen, &s.epoch, &s.pairingEpoch, &s.holder, &s.state, &s.why, &s.jid, &s.coded, &s.stale, &s.queued); err != nil {
+			return nil, err
+		}
+		seen[name] = s
+		if known := f.sessions[name]; known != nil {
+			known.mu.Lock()
+			known.id = id
+			known.mu.Unlock()
+		}
+	}
+	return seen, rows.Err()
+}
+
+// wrong says what no moment may show.
+func (s sight) wrong() string {
+	switch {
+	case s.pairingEpoch > s.epoch:
+		return fmt.Sprintf("its codes are of epoch %d, it is of %d", s.pairingEpoch, s.epoch)
+	case s.coded && s.state == "WORKING":
+		return "it works and has codes to link it"
+	case s.desired == "running" && s.holder == "" && !s.queued && s.state != "FAILED":
+		return "its start job is lost: it is wanted, and has neither a holder nor a job"
+	}
+	return ""
+}
+
+// wrongAfter says what may not follow from an earlier sight.
+func (s sight) wrongAfter(before sight) string {
+	switch {
+	case s.epoch < before.epoch:
+		return fmt.Sprintf("its epoch went from %d to %d", before.epoch, s.epoch)
+	case s.pairingEpoch < before.pairingEpoch:
+		return fmt.Sprintf("the epoch of its codes went from %d to %d", before.pairingEpoch, s.pairingEpoch)
+	case s.generation < before.generation:
+		return fmt.Sprintf("what is wanted went from generation %d to %d", before.generation, s.generation)
+	case s.holder != "" && before.holder != "" && s.holder != before.holder && s.epoch == before.epoch:
+		return fmt.Sprintf("epoch %d has two holders, %s and %s", s.epoch, before.holder, s.holder)
+	}
+	return ""
+}
