@@ -28,12 +28,18 @@ func TestChaos(t *testing.T) {
 	})
 	f.say("chaos for %v with seed %d: %d linked sessions, %d that wait for a scan", sc.lasts, sc.seed, linked, waiting)
 	f.awaitMembers()
-	idle := f.measure()
+	idle, err := f.measure()
+	if err != nil {
+		t.Fatal(err)
+	}
 	sc.paired, sc.waiting = f.populate(linked, waiting)
 	if t.Failed() {
 		return
 	}
-	usual := usualOf(idle, f.measure())
+	full, err := f.measure()
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := newWatch(f)
 	d := &driver{fleet: f, watch: w, count: map[kind]int{}, left: map[string][]time.Duration{}}
 	watching, stopWatching := context.WithCancel(t.Context())
@@ -47,7 +53,8 @@ func TestChaos(t *testing.T) {
 	stopWatching()
 	helpers.Wait()
 	w.checkSim()
-	resources := f.checkResources(usual)
+	f.awaitMembers()
+	resources := f.checkResources(usualOf(idle, full))
 	d.leaveAll()
 	w.checkRest()
 	if summary := d.summary(sc, healed, resources); verbose {

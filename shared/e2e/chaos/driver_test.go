@@ -61,6 +61,7 @@ func (d *driver) do(ctx context.Context, s step) {
 	default:
 		d.toSession(ctx, d.sessions[s.name], s)
 	}
+	d.watch.expectWell(s.kind)
 	if s.lasts > 0 {
 		d.say("undone: %s", s)
 	}

@@ -93,7 +93,8 @@ func (p *process) kill() {
 
 // leave asks the process to go and returns how long it took.
 func (p *process) leave() time.Duration {
-	listens := strings.Contains(p.log.String(), p.ready)
+	log := p.log.String()
+	listens := log != "" && strings.Contains(log, p.ready)
 	p.asked.Store(true)
 	began := time.Now()
 	p.signal(syscall.SIGTERM)

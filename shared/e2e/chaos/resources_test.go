@@ -19,7 +19,7 @@ func (s sample) String() string {
 }
 
 // measure samples every connector that runs.
-func (f *fleet) measure() (all []sample) {
+func (f *fleet) measure() (all []sample, err error) {
 	for _, m := range f.members {
 		p := m.running()
 		if p == nil {
@@ -27,12 +27,11 @@ func (f *fleet) measure() (all []sample) {
 		}
 		values, err := p.metrics()
 		if err != nil {
-			f.Errorf("metrics of %s: %v", p.name, err)
-			continue
+			return nil, fmt.Errorf("metrics of %s: %w", p.name, err)
 		}
 		all = append(all, sample{p.name, values["wafleet_connector_sessions_held"], values["go_goroutines"], values["process_open_fds"]})
 	}
-	return all
+	return all, nil
 }
 
 // usual is what a connector has open for itself and for each session.
@@ -64,16 +63,17 @@ func (f *fleet) checkResources(u usual) (lines []string) {
 	lines = append(lines, fmt.Sprintf("usual: %.0f goroutines and %.0f files, and for each session %.1f and %.1f", u.goroutines, u.files, u.goroutinesEach, u.filesEach))
 	f.await("connectors are back to what is usual", func() error {
 		lines = lines[:1]
-		for _, s := range f.measure() {
+		all, err := f.measure()
+		for _, s := range all {
 			lines = append(lines, s.String())
 			if s.goroutines > u.goroutines+u.goroutinesEach*s.held+moreGoroutines || s.files > u.files+u.filesEach*s.held+moreFiles {
 				return fmt.Errorf("%s; %s", s, lines[0])
 			}
 		}
-		return nil
+		return err
 	})
 	n, err := f.db.backends()
-	if limit := len(f.measure()) * databaseMaxConns; err != nil || n > limit {
+	if limit := (len(lines) - 1) * databaseMaxConns; err != nil || n > limit {
 		f.Errorf("the connectors have %d connections to Postgres of %d, error %v", n, limit, err)
 	}
 	return append(lines, fmt.Sprintf("connectors have %d connections to Postgres", n))

@@ -12,6 +12,7 @@ type sight struct {
 	desired, jid         string
 	generation, seen     int64
 	coded, stale, queued bool // has codes, that should be gone, and a start job
+	alive                bool // its holder's lease has not passed
 }
 
 const look = `
@@ -19,9 +20,9 @@ SELECT s.id, s.name, s.desired, s.generation, r.seen_generation, r.epoch, p.epoc
     COALESCE(r.reason_code, ''), COALESCE(r.jid, ''), p.codes IS NOT NULL OR p.code IS NOT NULL,
     COALESCE(p.codes IS NOT NULL AND p.started_at + (p.first_ms + p.next_ms * (cardinality(p.codes) - 1)) * interval '1 millisecond' < now() - interval '5 seconds', false)
         OR COALESCE(p.code IS NOT NULL AND p.code_valid_until < now() - interval '5 seconds', false),
-    j.session_id IS NOT NULL
+    j.session_id IS NOT NULL, COALESCE(c.lease_until > now(), false)
 FROM session s JOIN session_run r ON r.session_id = s.id JOIN pairing p ON p.session_id = s.id
-LEFT JOIN start_job j ON j.session_id = s.id`
+LEFT JOIN start_job j ON j.session_id = s.id LEFT JOIN connector c ON c.id = r.holder`
 
 // look reads every session.
 func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
@@ -36,7 +37,7 @@ func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
 			id, name string
 			s        sight
 		)
-		if err := rows.Scan(&id, &name, &s.desired, &s.generation, &s.seen, &s.epoch, &s.pairingEpoch, &s.holder, &s.state, &s.why, &s.jid, &s.coded, &s.stale, &s.queued); err != nil {
+		if err := rows.Scan(&id, &name, &s.desired, &s.generation, &s.seen, &s.epoch, &s.pairingEpoch, &s.holder, &s.state, &s.why, &s.jid, &s.coded, &s.stale, &s.queued, &s.alive); err != nil {
 			return nil, err
 		}
 		seen[name] = s
@@ -47,6 +48,16 @@ func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
 		}
 	}
 	return seen, rows.Err()
+}
+
+// well reports whether a session is as its user wants it, as far as it can be,
+// and whether it has a socket then.
+func (s sight) well() (ok, open bool) {
+	if s.desired != "running" {
+		return s.holder == "", false
+	}
+	open = s.state == "WORKING" || s.state == "SCAN_QR_CODE"
+	return s.seen >= s.generation && (open && s.alive || s.state == "FAILED"), open
 }
 
 // wrong says what no moment may show.

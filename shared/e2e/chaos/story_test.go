@@ -66,8 +66,10 @@ func (d *driver) summary(sc scenario, healed time.Duration, resources []string) 
 	fmt.Fprintf(&b, "\nchaos, seed %d, %v: healed %v after the last fault\n", sc.seed, sc.lasts, healed.Round(10*time.Millisecond))
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.watch.mu.Lock()
+	defer d.watch.mu.Unlock()
 	for _, k := range slices.Sorted(maps.Keys(d.count)) {
-		line(string(k), "%4d", d.count[k])
+		line(string(k), "%4d; all was well after it: %s", d.count[k], distribution(d.watch.healed[k]))
 	}
 	line("at WhatsApp", "logins %d, refused %d, replaced %d, overlaps %d, most sockets per device %d, late frames %d",
 		stats.Logins, stats.Failures, stats.Replaced, stats.Overlaps, stats.MaxSocketsPerDevice, stats.LateFrames)
@@ -76,8 +78,6 @@ func (d *driver) summary(sc scenario, healed time.Duration, resources []string) 
 	for _, program := range slices.Sorted(maps.Keys(d.left)) {
 		line(program+", SIGTERM to exit", "%s", distribution(d.left[program]))
 	}
-	d.watch.mu.Lock()
-	defer d.watch.mu.Unlock()
 	for _, k := range []kind{kill, killReported, freeze, replace} {
 		line(string(k)+" to WORKING elsewhere", "%s", distribution(d.watch.took[k]))
 	}

@@ -24,6 +24,8 @@ type watch struct {
 	took    map[kind][]time.Duration // guarded by mu; from the fault to WORKING elsewhere
 	slowest time.Duration            // guarded by mu; the longest of took
 	slow    string                   // guarded by mu; and whose it was
+	ailing  []ailment                // guarded by mu; faults that all is not well after yet
+	healed  map[kind][]time.Duration // guarded by mu; from a fault's end until all was well
 	failed  map[string]int           // guarded by mu; reasons seen with FAILED
 	blamed  map[string]bool          // guarded by mu; sessions already complained about
 	moves   int                      // guarded by mu; new holders seen
@@ -37,10 +39,16 @@ type move struct {
 	epoch int64
 }
 
+// ailment is a fault that has ended.
+type ailment struct {
+	kind  kind
+	since time.Time
+}
+
 func newWatch(f *fleet) *watch {
 	return &watch{
 		fleet: f, last: map[string]sight{}, history: map[string][]string{}, holders: map[string]string{},
-		moving: map[string]move{}, took: map[kind][]time.Duration{}, failed: map[string]int{}, blamed: map[string]bool{},
+		moving: map[string]move{}, took: map[kind][]time.Duration{}, healed: map[kind][]time.Duration{}, failed: map[string]int{}, blamed: map[string]bool{},
 	}
 }
 
@@ -60,6 +68,7 @@ func (w *watch) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			w.compare(seen)
+			w.noteWell(seen)
 		case ctx.Err() != nil:
 			return
 		case !excused():
@@ -133,6 +142,37 @@ func (w *watch) follow(name string, now sight) {
 		}
 		delete(w.moving, name)
 	}
+}
+
+// expectWell notes the end of a fault.
+func (w *watch) expectWell(k kind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ailing = append(w.ailing, ailment{k, time.Now()})
+}
+
+// noteWell ends every ailment where all is well, which faults that began
+// meanwhile delay.
+func (w *watch) noteWell(seen map[string]sight) {
+	sockets := 0
+	for _, s := range seen {
+		ok, open := s.well()
+		if !ok {
+			return
+		}
+		if open {
+			sockets++
+		}
+	}
+	if w.sim.Stats().Open != sockets {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.ailing {
+		w.healed[a.kind] = append(w.healed[a.kind], time.Since(a.since))
+	}
+	w.ailing = nil
 }
 
 // mayFail reports whether what was done explains the failure.
