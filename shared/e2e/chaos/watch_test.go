@@ -164,7 +164,7 @@ func (w *watch) noteWell(seen map[string]sight) {
 			sockets++
 		}
 	}
-	if w.sim.Stats().Open != sockets {
+	if len(w.sockets(wasim.SilenceOff)) != sockets {
 		return
 	}
 	w.mu.Lock()
