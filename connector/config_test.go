@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,6 +28,27 @@ func TestDefaultsAreProductions(t *testing.T) {
 	// WhatsApp's own clients ping every 20 to 30 s.
 	if g := c.globals(); g.KeepAliveMin != 20*time.Second || g.KeepAliveMax != 30*time.Second || g.RootKey != nil {
 		t.Errorf("globals %+v", g)
+	}
+}
+
+// TestConnectionsToPostgresAddUp: the cap counts everything that a connector
+// opens, or a fleet takes more of the server's max_connections than its
+// operator gave it.
+func TestConnectionsToPostgresAddUp(t *testing.T) {
+	t.Setenv("DATABASE_URL", databaseURL)
+	t.Setenv("DATABASE_MAX_CONNS", "9")
+	c, err := readConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newProcess(c, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	const listener = 1
+	if control, devices := p.control.PoolStats().MaxOpenConnections, p.shared.PoolStats().MaxOpenConnections; control+devices+listener != 9 {
+		t.Errorf("DATABASE_MAX_CONNS is 9, but %d + %d connections of the pools and the listener's are %d", control, devices, control+devices+listener)
 	}
 }
 
