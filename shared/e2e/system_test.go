@@ -51,6 +51,7 @@ type system struct {
 type options struct {
 	sim         *wasim.Server // nil: the zero value
 	allowDouble bool          // the test lets a device log in twice
+	url         string        // of a migrated database; empty: one of the server that all tests share
 }
 
 func newSystem(t testing.TB, o options) *system {
@@ -58,7 +59,10 @@ func newSystem(t testing.TB, o options) *system {
 	if o.sim == nil {
 		o.sim = new(wasim.Server)
 	}
-	s := &system{TB: t, url: pgtest.New(t, migrate), sim: o.sim, data: t.TempDir()}
+	if o.url == "" {
+		o.url = pgtest.New(t, migrate)
+	}
+	s := &system{TB: t, url: o.url, sim: o.sim, data: t.TempDir()}
 	s.sim.FewPreKeys = true
 	s.startSim()
 	t.Cleanup(func() {
