@@ -278,16 +278,29 @@ func (s *system) scan(name, number string) (jid string) {
 // rows runs a query whose first column is a count.
 func (s *system) rows(query string) int {
 	s.Helper()
+	var n int
+	s.scanRow(query, &n)
+	return n
+}
+
+// text runs a query whose first column is a text.
+func (s *system) text(query string) string {
+	s.Helper()
+	var text string
+	s.scanRow(query, &text)
+	return text
+}
+
+func (s *system) scanRow(query string, into any) {
+	s.Helper()
 	db, err := sql.Open("postgres", s.url)
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer db.Close()
-	var n int
-	if err := db.QueryRowContext(context.WithoutCancel(s.Context()), query).Scan(&n); err != nil {
+	if err := db.QueryRowContext(context.WithoutCancel(s.Context()), query).Scan(into); err != nil {
 		s.Fatal(err)
 	}
-	return n
 }
 
 // noCodesLeft checks that no credential for linking is in the database.
