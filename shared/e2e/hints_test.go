@@ -1,0 +1,258 @@
+package e2e
+
+import (
+	"bytes"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wafleet/wafleet/shared/session"
+)
+
+// spy is a way from a connector to Postgres that tells other looks from those
+// of the poll, by the order of the statements, and that can keep the connector
+// from listening.
+type spy struct {
+	*system
+	listener net.Listener
+	url      string
+	copies   sync.WaitGroup
+
+	mu     sync.Mutex
+	deaf   bool              // guarded by mu; a connection that listens is closed
+	closed bool              // guarded by mu
+	open   map[net.Conn]bool // guarded by mu
+	polls  int               // guarded by mu
+	due    looks             // guarded by mu; looks that the running poll has still to make
+	extra  looks             // guarded by mu; looks beside the poll's
+}
+
+// looks are for sessions to claim, and for changes of the sessions held. A poll
+// makes one of each. Beside it a hint makes one of either; so does a session's
+// beginning, for changes, and its end, for another to claim.
+type looks struct{ claims, changes int }
+
+func (l looks) atLeast(other looks) bool {
+	return l.claims >= other.claims && l.changes >= other.changes
+}
+
+func (l looks) plus(n int) looks { return looks{l.claims + n, l.changes + n} }
+
+// Each is a part of one statement only. A poll sends the first, then one of
+// each other, from the goroutine that also follows the hints.
+var (
+	pollMark   = []byte("JOIN session_run r ON r.holder = c.id")
+	claimMark  = []byte("FROM claimed k JOIN session s")
+	changeMark = []byte("s.generation > r.seen_generation OR q.id IS NOT NULL")
+	listenMark = []byte("LISTEN ")
+)
+
+func (s *system) spy() *spy {
+	s.Helper()
+	u, err := url.Parse(s.url)
+	if err != nil {
+		s.Fatal(err)
+	}
+	p := &spy{system: s, open: map[net.Conn]bool{}}
+	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		s.Fatal(err)
+	}
+	upstream := u.Host
+	u.Host = p.listener.Addr().String()
+	p.url = u.String()
+	p.copies.Go(func() {
+		for {
+			near, err := p.listener.Accept()
+			if err != nil {
+				return
+			}
+			if far, err := net.Dial("tcp", upstream); err != nil || !p.keep(near, far) {
+				near.Close()
+			} else {
+				p.copies.Go(func() { p.copy(far, near, p.see) })
+				p.copies.Go(func() { p.copy(near, far, func([]byte) bool { return true }) })
+			}
+		}
+	})
+	s.Cleanup(p.close)
+	return p
+}
+
+// keep takes note of two connections, or closes the second where the spy is.
+func (p *spy) keep(near, far net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		far.Close()
+		return false
+	}
+	p.open[near], p.open[far] = true, true
+	return true
+}
+
+// copy passes on what pass allows, and closes both ends after it.
+func (p *spy) copy(to, from net.Conn, pass func([]byte) bool) {
+	defer func() {
+		for _, c := range []net.Conn{to, from} {
+			c.Close()
+			p.mu.Lock()
+			delete(p.open, c)
+			p.mu.Unlock()
+		}
+	}()
+	buffer := make([]byte, 64<<10) // a statement arrives in one piece
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 && !pass(buffer[:n]) {
+			return
+		}
+		if _, failed := to.Write(buffer[:n]); err != nil || failed != nil {
+			return
+		}
+	}
+}
+
+// see counts the statements in what a connector sends.
+func (p *spy) see(sent []byte) (pass bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	count := func(mark []byte, due, extra *int) {
+		switch {
+		case !bytes.Contains(sent, mark):
+		case *due > 0:
+			*due--
+		default:
+			*extra++
+		}
+	}
+	if bytes.Contains(sent, pollMark) {
+		p.polls++
+		p.due = looks{1, 1}
+	}
+	count(claimMark, &p.due.claims, &p.extra.claims)
+	count(changeMark, &p.due.changes, &p.extra.changes)
+	return !p.deaf || !bytes.Contains(sent, listenMark)
+}
+
+func (p *spy) counts() (extra looks, polls int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.extra, p.polls
+}
+
+func (p *spy) setDeaf(deaf bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = deaf
+}
+
+func (p *spy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	p.closed = true
+	for c := range p.open {
+		c.Close()
+	}
+	p.mu.Unlock()
+	p.copies.Wait()
+}
+
+const listening = ` FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`
+
+// killListener ends the connection that listens, and returns its process id.
+func (p *spy) killListener() (pid int) {
+	p.Helper()
+	p.eventually("a connection that listens", func() bool { return p.rows(`SELECT count(*)`+listening) == 1 })
+	pid = p.rows(`SELECT pid` + listening)
+	p.exec(`SELECT pg_terminate_backend($1)`, pid)
+	return pid
+}
+
+// takesByHint starts and stops a session and checks that hints told of both.
+func (p *spy) takesByHint(name string) {
+	p.Helper()
+	before, _ := p.counts()
+	p.start(name, "")
+	p.wait(name, session.ScanQRCode)
+	p.stop(name)
+	p.released(name)
+	p.wantExtra("the looks by hint", before.plus(2)) // one of each is the session's own
+}
+
+func (p *spy) wantExtra(what string, want looks) {
+	p.Helper()
+	p.eventually(what, func() bool {
+		now, _ := p.counts()
+		return now.atLeast(want)
+	})
+}
+
+func (p *spy) released(name string) {
+	p.Helper()
+	p.eventually("the release of "+name, func() bool {
+		return p.rows(`SELECT count(*) FROM session_run r JOIN session s ON s.id = r.session_id WHERE r.holder IS NOT NULL AND s.name = '`+name+`'`) == 0
+	})
+}
+
+// late is how late the poll may make a start or a stop: it comes every 1.1 s at
+// most, and the machine is busy.
+const late = 2500 * time.Millisecond
+
+func TestHintsComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, options{})
+	p := s.spy()
+	c := s.connector("DATABASE_URL=" + p.url)
+	s.pair("held", "5511999990551", "") // so that every poll looks for changes
+	p.takesByHint("before")
+
+	for range 3 {
+		before, _ := p.counts()
+		killed := p.killListener()
+		s.eventually("another connection that listens", func() bool {
+			return s.rows(`SELECT count(*)`+listening+` AND pid <> `+strconv.Itoa(killed)) == 1
+		})
+		// Nobody said anything: it looks for what it may have missed.
+		p.wantExtra("the looks for what was missed", before.plus(1))
+	}
+	p.takesByHint("between")
+
+	p.setDeaf(true)
+	p.killListener()
+	c.waitFor("hints are interrupted; polling goes on")
+	s.eventually("the end of listening", func() bool { return s.rows(`SELECT count(*)`+listening) == 0 })
+	before, polls := p.counts()
+	const rounds = 4
+	for i := range rounds {
+		name := "deaf-" + strconv.Itoa(i)
+		began := time.Now()
+		s.start(name, "")
+		s.eventually("the claim", func() bool { return s.get(name).text("assignedWorker") != "" })
+		if took := time.Since(began); took > late {
+			t.Errorf("claimed after %v without hints", took)
+		}
+		s.wait(name, session.ScanQRCode)
+		began = time.Now()
+		s.stop(name)
+		p.released(name)
+		if took := time.Since(began); took > late {
+			t.Errorf("released after %v without hints", took)
+		}
+	}
+	own := before.plus(rounds)
+	p.wantExtra("the sessions' own looks", own)
+	if now, polled := p.counts(); now != own || polled <= polls {
+		t.Errorf("looks beside the poll are %+v, want %+v; %d polls", now, own, polled-polls)
+	}
+
+	p.setDeaf(false)
+	p.wantExtra("the looks for what was missed", own.plus(1))
+	p.takesByHint("after")
+	s.wait("held", session.Working)
+	if n := s.sim.Stats().Logins; n != 1 {
+		t.Errorf("%d logins, want one", n)
+	}
+}
