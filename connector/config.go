@@ -93,6 +93,7 @@ func (c config) timing() runner.Timing {
 	t := runner.DefaultTiming()
 	t.QRFirst, t.QRNext = c.QRFirst, c.QRNext
 	t.Probe = c.KeepAliveDeadline
+	t.Silence = c.globals().KeepAliveMax + c.KeepAliveDeadline + t.Probe
 	return t
 }
 

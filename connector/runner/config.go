@@ -29,6 +29,8 @@ type Conn interface {
 	Probe(ctx context.Context) bool
 	// Heard is when the last sign of life came, zero before the first.
 	Heard() time.Time
+	// Up reports whether the connection is open and logged in. It never waits.
+	Up() bool
 	// Close returns when the socket is closed, within a second or so.
 	Close()
 }
@@ -85,6 +87,7 @@ type Timing struct {
 	Link            time.Duration  // from a linked device to WhatsApp's request to reconnect
 	Grace           time.Duration  // how long a lost connection still shows as WORKING
 	Probe           time.Duration  // how long an extra keepalive may take
+	Silence         time.Duration  // a working connection that was not heard for so long is lost, whatever the library says
 	Stable          time.Duration  // a connection of this age resets the pauses
 	PairPhone       time.Duration  // how long asking for a pairing code may take
 	Refresh         time.Duration  // how long asking for the client version may take
@@ -98,7 +101,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		QRFirst: session.FirstQRLife, QRNext: session.NextQRLife,
 		Dial: time.Minute, Login: 45 * time.Second, Link: 5 * time.Second,
-		Grace: 10 * time.Second, Probe: 10 * time.Second, Stable: 10 * time.Second,
+		Grace: 10 * time.Second, Probe: 10 * time.Second, Silence: 50 * time.Second, Stable: 10 * time.Second,
 		PairPhone: 10 * time.Second, Refresh: 10 * time.Second,
 		// Everything is back within 30 s of an outage, however long it was. The
 		// pacer, not this, keeps a process's connects from being too many.

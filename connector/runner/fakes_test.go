@@ -70,6 +70,7 @@ func (c *fakeConn) Probe(ctx context.Context) bool {
 }
 
 func (c *fakeConn) Heard() time.Time { return get(c.world, &c.heard) }
+func (c *fakeConn) Up() bool         { return !get(c.world, &c.down) }
 
 func (c *fakeConn) Close() {
 	c.note("close %d", c.n)

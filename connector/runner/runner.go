@@ -193,6 +193,8 @@ func (r *Runner) hear(m message) {
 		r.onDialed(m)
 	case probed:
 		r.onProbed(m)
+	case doubted:
+		r.onDoubted(m)
 	case codesStored:
 		r.onCodesStored(m)
 	case deviceStored:

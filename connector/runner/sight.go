@@ -65,3 +65,33 @@ func (r *Runner) Pairing() bool {
 	s := r.sight.Load()
 	return s != nil && (s.phase == scanning || s.phase == linking)
 }
+
+// doubted says that a connection that works does not look like it.
+type doubted struct{ attempt int }
+
+// Watch makes sure that a session that works is connected, logged in and heard
+// of: the library tells of the end of a connection, but not of every end. It is
+// called every few seconds, from any goroutine, and costs next to nothing.
+func (r *Runner) Watch() {
+	s := r.sight.Load()
+	if s == nil || s.phase != working || s.conn == nil {
+		return
+	}
+	if !s.conn.Up() || time.Since(s.conn.Heard()) > r.deps.Timing.Silence {
+		r.post(doubted{s.attempt})
+	}
+}
+
+// onDoubted gives a connection up that is over and has not said so.
+func (r *Runner) onDoubted(d doubted) {
+	if r.phase != working || d.attempt != r.link.attempt || r.link.conn == nil {
+		return
+	}
+	if r.link.conn.Up() {
+		r.log.Warn("WhatsApp was silent for too long, and no keepalive told", "silence", time.Since(r.link.conn.Heard()).Round(time.Second).String())
+		r.lost(reason{code: session.KeepAlive})
+		return
+	}
+	r.log.Warn("the connection is over, and nothing told")
+	r.onDisconnected()
+}

@@ -111,3 +111,37 @@ func TestOnlyAWorkingSessionMovesAway(t *testing.T) {
 }
 
 func (r *Runner) phaseSeen() phase { return r.sight.Load().phase }
+
+func TestAnEndThatNothingTellsIsNoticed(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		watch := func(entries ...string) {
+			t.Helper()
+			w.r.Watch()
+			w.want(entries...)
+		}
+		w.start(linked)
+		w.hear()
+		watch("dial 1 " + jid)
+		w.say(event.Connected{})
+		watch("WORKING")
+		w.after(DefaultTiming().Silence)
+		watch()
+		w.after(time.Second)
+		watch("STARTING KEEPALIVE", "close 1")
+		w.pause()
+		w.hear()
+		w.say(event.Connected{})
+		w.want("dial 2 "+jid, "WORKING")
+
+		w.set(func() { w.down = true })
+		watch("WORKING RECONNECTING", "close 2")
+		w.set(func() { w.down = false })
+		w.pause()
+		w.hear()
+		w.say(event.Connected{})
+		w.after(time.Second)
+		w.take()
+		watch()
+	})
+}

@@ -52,6 +52,7 @@ type world struct {
 
 	life  time.Duration // guarded by mu; of the last pairing code
 	heard time.Time     // guarded by mu; by every connection
+	down  bool          // guarded by mu; no connection is up
 
 	// What the neighbours do, guarded by mu; nil for "well". Once the runner has
 	// started they change within set only.

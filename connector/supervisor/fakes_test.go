@@ -198,7 +198,8 @@ type fakeConn struct{}
 
 func (fakeConn) PairPhone(context.Context, session.Phone) (string, error) { return "ABCD-1234", nil }
 func (fakeConn) Probe(context.Context) bool                               { return true }
-func (fakeConn) Heard() time.Time                                         { return time.Time{} }
+func (fakeConn) Heard() time.Time                                         { return time.Now() }
+func (fakeConn) Up() bool                                                 { return true }
 func (fakeConn) Close()                                                   {}
 
 type fakeStore world

@@ -214,6 +214,9 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 			s.findOrphans(authority)
 			s.giveBackStrays(authority)
 			s.compareLoads(authority)
+			for _, t := range s.snapshot() {
+				t.watch()
+			}
 			orphans.Reset(backoff.Jitter(s.config.OrphanScan))
 		case <-moves:
 			s.moveOne()

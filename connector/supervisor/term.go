@@ -53,6 +53,12 @@ func (t *term) moveAway() {
 	}
 }
 
+func (t *term) watch() {
+	if r := t.running(); r != nil {
+		r.Watch()
+	}
+}
+
 func (t *term) heard() time.Time {
 	if r := t.running(); r != nil {
 		return r.Heard()

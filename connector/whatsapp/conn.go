@@ -157,6 +157,10 @@ func (c *Conn) Probe(ctx context.Context) bool {
 // first. It has a monotonic reading.
 func (c *Conn) Heard() time.Time { return c.sockets.lastHeard() }
 
+// Up reports whether the connection is logged in and its socket open. It takes
+// no lock of whatsmeow's, which may be held for long.
+func (c *Conn) Up() bool { return c.client.IsLoggedIn() && c.sockets.anyOpen() }
+
 // Close ends the connection and returns when the socket is closed: at once, or
 // within two seconds where whatsmeow is busy. Nothing is said to the far side: whatsmeow's own
 // Disconnect waits for its answer, and leaves its reader behind for ever where a

@@ -1,6 +1,7 @@
 package whatsapp
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -131,6 +132,9 @@ func TestEndsOfALiveConnection(t *testing.T) {
 			h := newRig(t).open(session.SQLite)
 			jid := h.pair("5511999999999")
 			conn := h.login(jid)
+			if !conn.Up() {
+				t.Error("it is not up after the login")
+			}
 			h.must(tt.do(h, jid))
 			for {
 				got := <-h.events
@@ -143,6 +147,11 @@ func TestEndsOfALiveConnection(t *testing.T) {
 			}
 			if tt.want == (event.PingMissed{}) && conn.Probe(t.Context()) {
 				t.Error("a silent peer answered")
+			}
+			for end := time.Now().Add(patience); conn.Up() != (tt.want == event.PingMissed{}); runtime.Gosched() {
+				if time.Now().After(end) {
+					t.Fatalf("up is %v after %#v", conn.Up(), tt.want)
+				}
 			}
 			start := time.Now()
 			conn.Close()

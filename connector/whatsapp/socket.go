@@ -112,6 +112,12 @@ func (s *sockets) drain(limit time.Duration) {
 	}
 }
 
+func (s *sockets) anyOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open) > 0
+}
+
 // close ends every socket now.
 func (s *sockets) close() {
 	s.mu.Lock()
