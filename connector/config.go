@@ -62,7 +62,7 @@ func readConfig() (config, error) {
 		}
 	}
 	complain(c.DatabaseURL != "", "DATABASE_URL is missing: the fleet's Postgres, such as postgres://user:password@host:5432/wafleet?sslmode=verify-full")
-	complain(c.DatabaseMax > controlConns+listenConns, "DATABASE_MAX_CONNS must be at least %d, not %d", controlConns+listenConns+1, c.DatabaseMax)
+	complain(c.DatabaseMax >= minConns, "DATABASE_MAX_CONNS must be at least %d, not %d", minConns, c.DatabaseMax)
 	complain(c.Slots > 0, "SLOTS must be positive, not %d", c.Slots)
 	complain(c.Connects > 0, "CONNECTS_PER_SECOND must be positive, not %d", c.Connects)
 	complain(c.Moves >= 0 && c.Moves <= 1000, "REBALANCE_PER_SECOND must be from 0 (off) to 1000, not %d", c.Moves)

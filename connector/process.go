@@ -26,18 +26,6 @@ import (
 	"github.com/wafleet/wafleet/shared/store"
 )
 
-// controlConns is the pool of heartbeats, claims and reports. It is apart from
-// the pool of the device stores, so that a burst of pairings cannot starve a
-// heartbeat.
-const controlConns = 4
-
-// listenConns is the connection that hints come by, beside the pools.
-const listenConns = 1
-
-// controlAnswer is how long Postgres may be silent on a heartbeat, claim or
-// report. No statement of these waits for another's lock for long.
-const controlAnswer = 5 * time.Second
-
 // bootTimeout bounds what is done before the first claim.
 const bootTimeout = 30 * time.Second
 
@@ -46,13 +34,12 @@ type process struct {
 	config   config
 	listener net.Listener
 	log      *slog.Logger
-	control  *store.Store
-	shared   *store.Store // the device stores' pool
-	devices  *whatsapp.Devices
-	pacer    *rate.Limiter
-	state    health.State
-	metrics  *metrics.Metrics
-	task     string // ARN of the ECS task; set before the first lease, empty outside of ECS
+	pools
+	devices *whatsapp.Devices
+	pacer   *rate.Limiter
+	state   health.State
+	metrics *metrics.Metrics
+	task    string // ARN of the ECS task; set before the first lease, empty outside of ECS
 
 	holding atomic.Pointer[holding]
 }
@@ -66,10 +53,7 @@ type holding struct {
 func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, error) {
 	p := &process{config: c, listener: listener, log: log, pacer: rate.NewLimiter(rate.Limit(c.Connects), c.Connects)}
 	var err error
-	if p.control, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}); err != nil {
-		return nil, err
-	}
-	if p.shared, err = store.Open(c.DatabaseURL, store.Options{MaxOpen: c.DatabaseMax - controlConns - listenConns, ApplicationName: "wafleet-devices"}); err != nil {
+	if p.pools, err = openPools(c); err != nil {
 		return nil, err
 	}
 	if err := whatsapp.SetGlobals(c.globals()); err != nil {
@@ -99,8 +83,7 @@ func (p *process) close() {
 	case <-quiet:
 	case <-time.After(leaveTimeout):
 	}
-	p.shared.Close()
-	p.control.Close()
+	p.pools.close()
 }
 
 // run serves health and holds one lease after the other until intake ends.
@@ -203,7 +186,7 @@ func (p *process) hold(ctx, intake context.Context) error {
 	host, _ := os.Hostname()
 	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version, Task: p.task}
 	log := p.log.With("connector", string(me.ID))
-	return lease.Hold(ctx, heartbeat{p.control, whileHolding(p, func(h *holding) store.Vitals { return h.supervisor.Vitals() })}, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
+	return lease.Hold(ctx, heartbeat{p.beats, whileHolding(p, func(h *holding) store.Vitals { return h.supervisor.Vitals() })}, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
 		log.Info("connector registered", "slots", me.Slots, "address", me.Address, "version", me.Version, "client_version", p.devices.Versions().Current())
 		return p.supervise(authority, intake, me.ID, trust, log)
 	})

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"time"
+
+	"github.com/wafleet/wafleet/shared/store"
+)
+
+// The connections of a connector, of DATABASE_MAX_CONNS; the device stores get
+// what is left.
+const (
+	// beatConns are for heartbeats alone: a process whose every other connection
+	// waits for a lock is alive and keeps its sessions.
+	beatConns = 1
+	// controlConns are for claims and reports. They are apart from those of the
+	// device stores, so that a burst of pairings cannot hold these up.
+	controlConns = 3
+	// listenConns is the one that hints come by. It is in no pool.
+	listenConns = 1
+
+	minConns = beatConns + controlConns + listenConns + 1
+)
+
+// controlAnswer is how long Postgres may be silent on a heartbeat, claim or
+// report. No statement of these waits for another's lock for long.
+const controlAnswer = 5 * time.Second
+
+// pools are one store three times.
+type pools struct {
+	beats   *store.Store
+	control *store.Store
+	shared  *store.Store // of the device stores
+}
+
+func openPools(c config) (p pools, err error) {
+	for _, pool := range []struct {
+		to      **store.Store
+		options store.Options
+	}{
+		{&p.beats, store.Options{MaxOpen: beatConns, Answer: controlAnswer, ApplicationName: "wafleet-heartbeat"}},
+		{&p.control, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}},
+		{&p.shared, store.Options{MaxOpen: c.DatabaseMax - minConns + 1, ApplicationName: "wafleet-devices"}},
+	} {
+		if *pool.to, err = store.Open(c.DatabaseURL, pool.options); err != nil {
+			p.close()
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (p pools) close() {
+	for _, s := range []*store.Store{p.shared, p.control, p.beats} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
