@@ -64,20 +64,17 @@ func New(agentURI string, pairing func() int, log *slog.Logger) *Guard {
 // Run looks after the protection until ctx ends, and then releases it. It
 // never fails.
 func (g *Guard) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
+		g.look(ctx)
 		select {
 		case <-ctx.Done():
-			if g.held() {
-				g.release(context.WithoutCancel(ctx))
-			}
-			return nil
-		case <-timer.C:
-			g.look(ctx)
-			timer.Reset(backoff.Jitter(lookEvery))
+		case <-time.After(backoff.Jitter(lookEvery)):
 		}
 	}
+	if g.held() {
+		g.release(context.WithoutCancel(ctx))
+	}
+	return nil
 }
 
 // look compares what is with what should be.

@@ -76,6 +76,8 @@ type (
 		attempt int
 		event   event.Event
 	}
+	// begun is the first message.
+	begun struct{}
 	// asked is a change of what the user wants.
 	asked struct{ change store.Change }
 	// released asks for the session to be given back.
@@ -96,8 +98,9 @@ func New(deps Deps, term Term) *Runner {
 		deps: deps, term: store.Term{ID: claim.ID, Epoch: claim.Epoch}, device: term.Device, log: term.Log, level: term.Level,
 		mail: make(chan message, mailboxSize), done: make(chan struct{}),
 		config: claim.Config, seen: claim.Wanted.Generation, jid: claim.JID, pushName: claim.PushName, reconnects: claim.Reconnects,
-		phase: pausing, timer: time.NewTimer(0), grace: stoppedTimer(),
+		phase: pausing, timer: stoppedTimer(), grace: stoppedTimer(),
 	}
+	r.mail <- begun{} // there is room
 	// The claim has written STARTING already.
 	r.shown = store.Report{Term: r.term, State: session.Starting, Seen: r.seen, Reconnects: r.reconnects}
 	return r
@@ -185,6 +188,8 @@ func (r *Runner) step(ctx context.Context) {
 
 func (r *Runner) hear(m message) {
 	switch m := m.(type) {
+	case begun:
+		r.dial()
 	case fromConn:
 		if m.attempt == r.link.attempt {
 			r.onEvent(m.event)

@@ -189,7 +189,8 @@ func poke(wake chan struct{}) {
 // until authority ends, then drops them. When it returns, every runner has.
 func (s *Supervisor) Run(authority, intake context.Context) error {
 	defer s.terms.Wait()
-	poll := time.NewTimer(0)
+	poke(s.claimSoon)
+	poll := time.NewTimer(backoff.Jitter(s.config.Poll))
 	defer poll.Stop()
 	orphans := time.NewTimer(backoff.Jitter(s.config.OrphanScan))
 	defer orphans.Stop()
