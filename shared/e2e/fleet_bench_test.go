@@ -31,29 +31,26 @@ func BenchmarkFleet(b *testing.B) {
 	b.Run("full", func(b *testing.B) { benchFull(b, t) })
 }
 
-// still keeps a connector from rebalancing, where a phase needs an uneven fleet.
-const still = "REBALANCE_PER_SECOND=0"
-
 func benchMoves(b *testing.B, t *table) {
 	f := newFleet(b, t, 500)
 	defer f.end()
 	defer f.invariants(b)
-	f.replaceAll(3)
+	f.replaceAll(3, calm, still)
 	f.crash(b, false)
-	f.replaceAll(3, still)
+	f.replaceAll(3, calm, still)
 	f.crash(b, true)
-	f.replaceAll(2, still, fmt.Sprint("SLOTS=", f.sessions/2))
+	f.replaceAll(2, calm, still, fmt.Sprint("SLOTS=", f.sessions/2))
 	f.drain(b)
-	f.replaceAll(3)
+	f.replaceAll(3, calmBalanced)
 	f.roll(b)
 	f.grow(b)
 	b.ReportMetric(0, "ns/op")
 }
 
-// crash kills one of three and measures until its sessions are logged in again.
+// crash kills the fullest of three and measures until its sessions are logged in again.
 func (f *fleet) crash(b *testing.B, reported bool) {
 	b.Helper()
-	victim := f.members[0]
+	victim := f.fullest()
 	devices, since := f.devicesOf(victim), f.sim.LastSeq()
 	name, aim := "crash that nobody reports, lease 15 s", aimCrash
 	if reported {
@@ -68,7 +65,7 @@ func (f *fleet) crash(b *testing.B, reported bool) {
 		}
 	}
 	f.forget(victim)
-	f.quiet()
+	f.quiet(calm)
 	logins := loginsIn(f.sim.Events(), since)
 	took := make([]time.Duration, 0, len(devices))
 	for _, device := range devices {
@@ -90,11 +87,11 @@ func (f *fleet) drain(b *testing.B) {
 	f.join(still)
 	f.join(still)
 	f.leave(goes)
-	f.quiet()
+	f.quiet(calm)
 	f.say("drain: a connector with %d sessions leaves, of %v", len(f.devicesOf(stays)), f.shares())
 	held, since := len(f.devicesOf(stays)), f.sim.LastSeq()
 	took, code := f.leave(stays)
-	f.quiet()
+	f.quiet(calm)
 	s := spreadOfGaps(gapsIn(f.sim.Events(), since))
 	f.say("left after %s, gaps %v, now %v", seconds(took), s, f.shares())
 	f.row(fmt.Sprintf("drain of %d: gap", held), s, "p99 <= "+seconds(aimGap), s.p99 <= aimGap)
@@ -113,7 +110,7 @@ func (f *fleet) roll(b *testing.B) {
 		f.invariant(b, fmt.Sprintf("rolling replacement: exit code of %d", i+1), fmt.Sprint(code), "0", code == 0)
 	}
 	replaced := time.Since(began)
-	last := f.quiet()
+	last := f.quiet(calmBalanced)
 	s := spreadOfGaps(gapsIn(f.sim.Events(), since))
 	most, all := f.movesSince(epochs)
 	f.say("gaps %v, now %v", s, f.shares())
@@ -123,7 +120,7 @@ func (f *fleet) roll(b *testing.B) {
 }
 
 // nothingMoves is how long a join may show no effect before it has none.
-const nothingMoves = 15 * time.Second
+const nothingMoves = 30 * time.Second
 
 // grow adds a connector and measures until it has its share.
 func (f *fleet) grow(b *testing.B) {
@@ -135,7 +132,7 @@ func (f *fleet) grow(b *testing.B) {
 	f.eventuallyWithin(fleetPatience, "a move or none", func() bool {
 		return time.Since(began) > nothingMoves || len(loginsIn(f.sim.EventsSince(since), since)) > 0
 	})
-	last := f.quiet()
+	last := f.quiet(calmBalanced)
 	most, all := f.movesSince(epochs)
 	shares := f.shares()
 	// The share of a claim, see store.ClaimIfFree.

@@ -28,13 +28,20 @@ type member struct {
 	id session.ConnectorID
 }
 
-// How long a fleet may take for whatever it does, and for how long nothing may
-// happen at the simulator before it counts as done. Rebalancing pauses for a
-// second between two moves.
+// fleetPatience is how long a fleet may take for whatever it does.
+const fleetPatience = 3 * time.Minute
+
+// For how long nothing may happen at the simulator before a fleet counts as
+// done: one that does not rebalance, and one that does. Connectors that have
+// just come are left out of rebalancing for 10 s, and loads are compared every
+// 5 s.
 const (
-	fleetPatience = 3 * time.Minute
-	calm          = 5 * time.Second
+	calm         = 3 * time.Second
+	calmBalanced = 20 * time.Second
 )
+
+// still keeps a connector from rebalancing, where a phase needs an uneven fleet.
+const still = "REBALANCE_PER_SECOND=0"
 
 // fleetSlots is per connector: two carry what three had.
 const fleetSlots = "SLOTS=400"
@@ -80,7 +87,7 @@ func (f *fleet) forget(m *member) {
 }
 
 // replaceAll deals the sessions to n new connectors: all old ones leave at once.
-func (f *fleet) replaceAll(n int, env ...string) {
+func (f *fleet) replaceAll(n int, calm time.Duration, env ...string) {
 	f.Helper()
 	old := slices.Clone(f.members)
 	for range n {
@@ -92,7 +99,7 @@ func (f *fleet) replaceAll(n int, env ...string) {
 	for _, m := range old {
 		f.leave(m)
 	}
-	f.quiet()
+	f.quiet(calm)
 	f.say("dealt to %d connectors: %v", n, f.shares())
 }
 
@@ -104,9 +111,9 @@ func (f *fleet) end() {
 	f.members = nil
 }
 
-// quiet waits until every session is logged in and nothing moves, and returns
-// when the last one moved. Logins that went before are of no interest.
-func (f *fleet) quiet() (last time.Time) {
+// quiet waits until every session is logged in and nothing has moved for a
+// while, and returns when the last one did.
+func (f *fleet) quiet(calm time.Duration) (last time.Time) {
 	f.Helper()
 	seq := uint64(0)
 	f.eventuallyWithin(fleetPatience, "a quiet fleet", func() bool {
@@ -129,6 +136,12 @@ func (f *fleet) shares() (shares []int) {
 	}
 	slices.SortFunc(shares, func(a, b int) int { return b - a })
 	return shares
+}
+
+// fullest is the connector that holds most.
+func (f *fleet) fullest() *member {
+	f.Helper()
+	return slices.MaxFunc(f.members, func(a, b *member) int { return len(f.devicesOf(a)) - len(f.devicesOf(b)) })
 }
 
 // devicesOf lists the devices that a connector holds.
