@@ -97,6 +97,18 @@ func TestHintsArrive(t *testing.T) {
 	if id := <-hints; id != made.ID {
 		t.Fatalf("hint %q, want %q", id, made.ID)
 	}
+	me := f.connector("c")
+	if fenced := must[[]session.ID](f)(f.ReleaseIfEpoch(ctx, me, []store.Report{report(f.claim(me, 1)[0], session.Starting)})); len(fenced) != 0 {
+		t.Fatalf("fenced: %v", fenced)
+	}
+	select {
+	case id := <-hints:
+		if id != made.ID {
+			t.Fatalf("hint %q after the release, want %q", id, made.ID)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("no hint after the release")
+	}
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -77,6 +77,9 @@ func (s *Store) SetStateIfEpoch(ctx context.Context, me session.ConnectorID, rep
 // a session that is still wanted gets a job in the same transaction, one that
 // was stopped meanwhile does not. A session that gave up gets one only if it
 // may be tried again later.
+//
+// The hints are joined in a way that bears on the result: the planner drops an
+// outer join to one row that nothing reads, and with it the hints.
 const releaseIfEpoch = `
 WITH u AS (SELECT * FROM ` + reportRows + `), written AS (
     UPDATE session_run r SET holder = NULL, ` + reportColumns + `
@@ -92,7 +95,7 @@ WITH u AS (SELECT * FROM ` + reportRows + `), written AS (
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
 ), hinted AS (SELECT pg_notify('` + HintChannel + `', session_id::text) FROM queued)
-SELECT w.session_id FROM written w LEFT JOIN (SELECT count(*) FROM hinted) h ON true`
+SELECT w.session_id FROM written w CROSS JOIN (SELECT count(*) FROM hinted) h`
 
 // ReleaseIfEpoch ends terms: the holder is removed with the last report, and
 // whoever may continue finds a job. It returns the sessions whose epoch had
