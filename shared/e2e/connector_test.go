@@ -48,8 +48,14 @@ func (b *logBuffer) read() (text string, more <-chan struct{}) {
 // connector launches a connector and waits until it is registered.
 func (s *system) connector(env ...string) *process {
 	s.Helper()
+	return s.registered(connectorBinary, env...)
+}
+
+// registered runs a connector's program and waits until it is registered.
+func (s *system) registered(program string, env ...string) *process {
+	s.Helper()
 	before := s.liveConnectors()
-	p := s.launch(env...)
+	p := s.run(program, quick(env)...)
 	s.eventually("the registration of the connector", func() bool {
 		select {
 		case <-p.exited:
@@ -69,15 +75,25 @@ const shortLease = "LEASE_TTL=3s"
 // last of a name counts.
 func (s *system) launch(env ...string) *process {
 	s.Helper()
-	return s.launchPlain(append([]string{"SLOTS=600", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=1000"}, env...)...)
+	return s.run(connectorBinary, quick(env)...)
 }
 
 // launchPlain starts a connector that has production's value of whatever env
 // does not name.
 func (s *system) launchPlain(env ...string) *process {
 	s.Helper()
+	return s.run(connectorBinary, env...)
+}
+
+// quick adds what lets a test go fast.
+func quick(env []string) []string {
+	return append([]string{"SLOTS=600", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=1000"}, env...)
+}
+
+func (s *system) run(program string, env ...string) *process {
+	s.Helper()
 	p := &process{TB: s.TB, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
-	p.cmd = exec.Command(connectorBinary)
+	p.cmd = exec.Command(program)
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0",
