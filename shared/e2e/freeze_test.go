@@ -57,6 +57,12 @@ func delayed(kind wasim.Kind) *wasim.Server {
 	return sim
 }
 
+// waiting is something on the way to a connector, which it freezes.
+type waiting struct {
+	after  wasim.Kind
+	freeze func(s *system, first *process, jid string)
+}
+
 // TestWhatWaitsForAFrozenConnectorIsLeftAlone: a WORKING session's connector is
 // frozen while something is on the way to it that would change the device, and
 // another has taken over when it wakes.
@@ -67,10 +73,7 @@ func delayed(kind wasim.Kind) *wasim.Server {
 // device and all that belongs to it.
 func TestWhatWaitsForAFrozenConnectorIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	for name, one := range map[string]struct {
-		after  wasim.Kind
-		freeze func(s *system, first *process, jid string)
-	}{
+	beside(t, map[string]waiting{
 		"a message": {wasim.EventActive, func(s *system, first *process, _ string) {
 			s.eventually("a message on the way", func() bool { return s.sim.Devices()[0].Queued == 1 })
 			first.signal(syscall.SIGSTOP)
@@ -91,55 +94,52 @@ func TestWhatWaitsForAFrozenConnectorIsLeftAlone(t *testing.T) {
 			first.signal(syscall.SIGSTOP)
 			s.wait("a", session.Working)
 		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t, options{sim: delayed(one.after)})
-			first := s.connector(shortLease)
-			s.start("a", postgresStart)
-			s.wait("a", session.ScanQRCode)
-			second := s.connector(shortLease)
-			jid := s.scan("a", "5511999990501")
-			held := s.get("a").text("assignedWorker")
-			one.freeze(s, first, jid)
-			s.sim.SetLatency(0, 0)
-			frozen := s.onlyConnection()
+	}, func(t *testing.T, one waiting) {
+		s := newSystem(t, options{sim: delayed(one.after)})
+		first := s.connector(shortLease)
+		s.start("a", postgresStart)
+		s.wait("a", session.ScanQRCode)
+		second := s.connector(shortLease)
+		jid := s.scan("a", "5511999990501")
+		held := s.get("a").text("assignedWorker")
+		one.freeze(s, first, jid)
+		s.sim.SetLatency(0, 0)
+		frozen := s.onlyConnection()
 
-			s.eventually("a on the other connector", func() bool {
-				seen := s.get("a")
-				return seen.text("status") == "WORKING" && seen.text("assignedWorker") != held
-			})
-			s.eventually("the phone's key", s.keyShared)
-			s.eventually("the arrival of what was on the way", func() bool {
-				seen, open := s.connectionInfo(frozen.ID)
-				return open && seen.FramesOut > frozen.FramesOut
-			})
-			before := s.deviceRows()
-			late := s.sim.Stats().LateFrames
-
-			first.signal(syscall.SIGCONT)
-			first.waitFor("every session is given up")
-			s.eventually("the end of the old connection", func() bool {
-				seen, open := s.connectionInfo(frozen.ID)
-				if seen.FramesIn > frozen.FramesIn {
-					t.Fatalf("%d frames came from the thawed connector", seen.FramesIn-frozen.FramesIn)
-				}
-				return !open
-			})
-			s.eventually("the registration of the thawed connector", func() bool { return s.liveConnectors() == 2 })
-			if got := s.sim.Stats().LateFrames; got != late {
-				t.Errorf("%d late frames", got-late)
-			}
-			if diff := cmp.Diff(before, s.deviceRows()); diff != "" {
-				t.Errorf("the thawed connector changed rows:\n%s", diff)
-			}
-			s.wait("a", session.Working)
-			if code := second.end(); code != 0 {
-				t.Errorf("exit code %d", code)
-			}
-			s.wait("a", session.Working)
+		s.eventually("a on the other connector", func() bool {
+			seen := s.get("a")
+			return seen.text("status") == "WORKING" && seen.text("assignedWorker") != held
 		})
-	}
+		s.eventually("the phone's key", s.keyShared)
+		s.eventually("the arrival of what was on the way", func() bool {
+			seen, open := s.connectionInfo(frozen.ID)
+			return open && seen.FramesOut > frozen.FramesOut
+		})
+		before := s.deviceRows()
+		late := s.sim.Stats().LateFrames
+
+		first.signal(syscall.SIGCONT)
+		first.waitFor("every session is given up")
+		s.eventually("the end of the old connection", func() bool {
+			seen, open := s.connectionInfo(frozen.ID)
+			if seen.FramesIn > frozen.FramesIn {
+				t.Fatalf("%d frames came from the thawed connector", seen.FramesIn-frozen.FramesIn)
+			}
+			return !open
+		})
+		s.eventually("the registration of the thawed connector", func() bool { return s.liveConnectors() == 2 })
+		if got := s.sim.Stats().LateFrames; got != late {
+			t.Errorf("%d late frames", got-late)
+		}
+		if diff := cmp.Diff(before, s.deviceRows()); diff != "" {
+			t.Errorf("the thawed connector changed rows:\n%s", diff)
+		}
+		s.wait("a", session.Working)
+		if code := second.end(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		s.wait("a", session.Working)
+	})
 }
 
 // keyShared tells whether the device has its phone's app state key and what
@@ -151,10 +151,11 @@ func (s *system) keyShared() bool {
 // onlyConnection returns the only open connection.
 func (s *system) onlyConnection() wasim.ConnectionInfo {
 	s.Helper()
-	open := s.sim.Connections()
-	if len(open) != 1 {
-		s.Fatalf("%d connections are open", len(open))
-	}
+	var open []wasim.ConnectionInfo
+	s.eventually("only one connection", func() bool {
+		open = s.sim.Connections()
+		return len(open) == 1
+	})
 	return open[0]
 }
 

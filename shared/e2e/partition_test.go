@@ -12,52 +12,49 @@ import (
 // connector go on.
 func TestOneConnectorIsCutOffFromWhatsApp(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(*link){"cut": (*link).cut, "black hole": (*link).swallow} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t, options{})
-			l := s.link(s.sim.DialAddr())
-			first := s.connector("WHATSAPP_DIAL_ADDR="+l.address(), "WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
-			s.pair("a", "5511999990531", postgresStart)
-			s.pair("b", "5511999990532", documentedStart)
-			cutOff := s.get("a").text("assignedWorker")
-			s.connector("WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
-			other := s.pairElsewhere(cutOff)
-			terms, before := s.terms(), s.sim.Stats().Logins
+	beside(t, map[string]func(*link){"cut": (*link).cut, "black hole": (*link).swallow}, func(t *testing.T, lose func(*link)) {
+		s := newSystem(t, options{})
+		l := s.link(s.sim.DialAddr())
+		first := s.connector("WHATSAPP_DIAL_ADDR="+l.address(), "WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
+		s.pair("a", "5511999990531", postgresStart)
+		s.pair("b", "5511999990532", documentedStart)
+		cutOff := s.get("a").text("assignedWorker")
+		s.connector("WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
+		other := s.pairElsewhere(cutOff)
+		terms, before := s.terms(), s.sim.Stats().Logins
 
-			lose(l)
-			lost := time.Now()
-			for _, one := range []string{"a", "b"} {
-				seen := s.wait(one, session.Starting)
-				s.eventually(one+"'s reason", func() bool {
-					seen = s.get(one)
-					return seen.reason() != ""
-				})
-				t.Logf("%s is STARTING with %s after %v", one, seen.reason(), time.Since(lost).Round(time.Millisecond))
-				switch seen.reason() {
-				case session.Reconnecting, session.KeepAlive, session.Unreachable, session.ConnectTimeout:
-				default:
-					t.Errorf("session %s", seen.body)
-				}
+		lose(l)
+		lost := time.Now()
+		for _, one := range []string{"a", "b"} {
+			seen := s.wait(one, session.Starting)
+			s.eventually(one+"'s reason", func() bool {
+				seen = s.get(one)
+				return seen.reason() != ""
+			})
+			t.Logf("%s is STARTING with %s after %v", one, seen.reason(), time.Since(lost).Round(time.Millisecond))
+			switch seen.reason() {
+			case session.Reconnecting, session.KeepAlive, session.Unreachable, session.ConnectTimeout:
+			default:
+				t.Errorf("session %s", seen.body)
 			}
-			first.waitFor("connection attempt failed")
-			if seen := s.get(other); seen.text("status") != "WORKING" || s.sim.Stats().Logins != before {
-				t.Errorf("%d logins, and the other connector's session is %s", s.sim.Stats().Logins-before, seen.body)
-			}
+		}
+		first.waitFor("connection attempt failed")
+		if seen := s.get(other); seen.text("status") != "WORKING" || s.sim.Stats().Logins != before {
+			t.Errorf("%d logins, and the other connector's session is %s", s.sim.Stats().Logins-before, seen.body)
+		}
 
-			l.restore()
-			for _, one := range []string{"a", "b"} {
-				s.wait(one, session.Working)
-				s.eventually(one+" without a reason", func() bool { return s.get(one).reason() == "" })
-			}
-			if after := s.terms(); after != terms {
-				t.Errorf("held %s before and %s after", terms, after)
-			}
-			if n := s.sim.Stats().Logins - before; n != 2 {
-				t.Errorf("%d logins, want one of each session", n)
-			}
-		})
-	}
+		l.restore()
+		for _, one := range []string{"a", "b"} {
+			s.wait(one, session.Working)
+			s.eventually(one+" without a reason", func() bool { return s.get(one).reason() == "" })
+		}
+		if after := s.terms(); after != terms {
+			t.Errorf("held %s before and %s after", terms, after)
+		}
+		if n := s.sim.Stats().Logins - before; n != 2 {
+			t.Errorf("%d logins, want one of each session", n)
+		}
+	})
 }
 
 // pairElsewhere pairs sessions until one of them is on another connector than

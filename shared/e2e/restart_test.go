@@ -105,88 +105,82 @@ func (s *system) sockets() []uint64 {
 
 func TestAShortRestartOfPostgresTouchesNoSession(t *testing.T) {
 	t.Parallel()
-	for name, how := range shutdowns {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newPostgres(t)
-			s := newSystem(t, options{url: p.url})
-			c := s.connector("LEASE_TTL=30s") // trusted for 11 s at least
-			s.pair("a", "5511999990511", postgresStart)
-			s.pair("b", "5511999990512", documentedStart)
-			worker, logins, open := s.get("a").text("assignedWorker"), s.sim.Stats().Logins, s.sockets()
+	beside(t, shutdowns, func(t *testing.T, how syscall.Signal) {
+		p := newPostgres(t)
+		s := newSystem(t, options{url: p.url})
+		c := s.connector("LEASE_TTL=30s") // trusted for 11 s at least
+		s.pair("a", "5511999990511", postgresStart)
+		s.pair("b", "5511999990512", documentedStart)
+		worker, logins, open := s.get("a").text("assignedWorker"), s.sim.Stats().Logins, s.sockets()
 
-			p.stop(how)
-			stopped := time.Now()
-			s.refuses()
-			c.waitFor("sessions could not be claimed")
-			s.eventually("5 s without a database", func() bool { return time.Since(stopped) > 5*time.Second })
-			s.refuses()
-			if got := s.sockets(); !slices.Equal(got, open) {
-				t.Errorf("connections %v are open, want %v", got, open)
-			}
-			p.start()
+		p.stop(how)
+		stopped := time.Now()
+		s.refuses()
+		c.waitFor("sessions could not be claimed")
+		s.eventually("5 s without a database", func() bool { return time.Since(stopped) > 5*time.Second })
+		s.refuses()
+		if got := s.sockets(); !slices.Equal(got, open) {
+			t.Errorf("connections %v are open, want %v", got, open)
+		}
+		p.start()
 
-			s.start("c", "")
-			s.wait("c", session.ScanQRCode)
-			s.scan("c", "5511999990513")
-			for _, one := range []string{"a", "b"} {
-				if seen := s.get(one); seen.text("status") != "WORKING" || seen.text("assignedWorker") != worker || seen.reason() != "" {
-					t.Errorf("session %s", seen.body)
-				}
+		s.start("c", "")
+		s.wait("c", session.ScanQRCode)
+		s.scan("c", "5511999990513")
+		for _, one := range []string{"a", "b"} {
+			if seen := s.get(one); seen.text("status") != "WORKING" || seen.text("assignedWorker") != worker || seen.reason() != "" {
+				t.Errorf("session %s", seen.body)
 			}
-			if got := s.sockets(); len(got) != 3 || !slices.Equal(got[:2], open) || s.sim.Stats().Logins != logins+1 {
-				t.Errorf("connections %v are open, were %v; %d logins, want %d", got, open, s.sim.Stats().Logins, logins+1)
-			}
-			s.stop("a")
-			s.eventually("the end of a's socket", func() bool { return !slices.Contains(s.sockets(), open[0]) })
-			if code := c.end(); code != 0 {
-				t.Errorf("exit code %d", code)
-			}
-		})
-	}
+		}
+		if got := s.sockets(); len(got) != 3 || !slices.Equal(got[:2], open) || s.sim.Stats().Logins != logins+1 {
+			t.Errorf("connections %v are open, were %v; %d logins, want %d", got, open, s.sim.Stats().Logins, logins+1)
+		}
+		s.stop("a")
+		s.eventually("the end of a's socket", func() bool { return !slices.Contains(s.sockets(), open[0]) })
+		if code := c.end(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
 }
 
 func TestALongStopOfPostgresEndsEverySocketInTime(t *testing.T) {
 	t.Parallel()
-	for name, how := range shutdowns {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newPostgres(t)
-			s := newSystem(t, options{url: p.url})
-			first, second := s.connector(shortLease), s.connector(shortLease)
-			s.pair("a", "5511999990521", postgresStart)
-			s.pair("b", "5511999990522", documentedStart)
-			s.start("c", "")
-			s.wait("c", session.ScanQRCode)
+	beside(t, shutdowns, func(t *testing.T, how syscall.Signal) {
+		p := newPostgres(t)
+		s := newSystem(t, options{url: p.url})
+		first, second := s.connector(shortLease), s.connector(shortLease)
+		s.pair("a", "5511999990521", postgresStart)
+		s.pair("b", "5511999990522", documentedStart)
+		s.start("c", "")
+		s.wait("c", session.ScanQRCode)
 
-			before := map[string]string{}
-			for _, one := range []string{"a", "b", "c"} {
-				before[one] = s.get(one).text("assignedWorker")
-			}
-			p.stop(how)
-			s.eventually("the end of the sockets", func() bool { return s.sim.Stats().Open == 0 })
-			first.waitFor("every session is given up")
-			second.waitFor("every session is given up")
-			s.refuses()
-			p.start()
+		before := map[string]string{}
+		for _, one := range []string{"a", "b", "c"} {
+			before[one] = s.get(one).text("assignedWorker")
+		}
+		p.stop(how)
+		s.eventually("the end of the sockets", func() bool { return s.sim.Stats().Open == 0 })
+		first.waitFor("every session is given up")
+		second.waitFor("every session is given up")
+		s.refuses()
+		p.start()
 
-			for one, status := range map[string]session.Status{"a": session.Working, "b": session.Working, "c": session.ScanQRCode} {
-				// Until the old leases pass, the rows say what was.
-				s.eventually(one+" under a new lease", func() bool {
-					seen := s.get(one)
-					return seen.text("status") == string(status) && seen.text("assignedWorker") != before[one]
-				})
+		for one, status := range map[string]session.Status{"a": session.Working, "b": session.Working, "c": session.ScanQRCode} {
+			// Until the old leases pass, the rows say what was.
+			s.eventually(one+" under a new lease", func() bool {
+				seen := s.get(one)
+				return seen.text("status") == string(status) && seen.text("assignedWorker") != before[one]
+			})
+		}
+		s.scan("c", "5511999990523")
+		if n := s.rows(`SELECT count(*) FROM start_job`); n != 0 {
+			t.Errorf("%d start jobs are left", n)
+		}
+		s.noCodesLeft()
+		for _, c := range []*process{first, second} {
+			if code := c.end(); code != 0 {
+				t.Errorf("exit code %d", code)
 			}
-			s.scan("c", "5511999990523")
-			if n := s.rows(`SELECT count(*) FROM start_job`); n != 0 {
-				t.Errorf("%d start jobs are left", n)
-			}
-			s.noCodesLeft()
-			for _, c := range []*process{first, second} {
-				if code := c.end(); code != 0 {
-					t.Errorf("exit code %d", code)
-				}
-			}
-		})
-	}
+		}
+	})
 }

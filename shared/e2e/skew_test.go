@@ -101,38 +101,35 @@ func (s *system) skewedConnector(ahead time.Duration, env ...string) *process {
 // clock, so nothing comes of it.
 func TestAClockThatIsOffByMinutes(t *testing.T) {
 	t.Parallel()
-	for name, ahead := range map[string]time.Duration{"ahead": 7 * time.Minute, "behind": -7 * time.Minute} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t, options{})
-			off := s.skewedConnector(ahead, shortLease)
-			s.start("a", postgresStart)
-			s.wait("a", session.ScanQRCode)
-			s.codeIsFresh("a")
-			s.scan("a", "5511999990561")
-			skewedID := s.get("a").text("assignedWorker")
-			right := s.connector(shortLease)
-			b := s.pairElsewhere(skewedID)
+	beside(t, map[string]time.Duration{"ahead": 7 * time.Minute, "behind": -7 * time.Minute}, func(t *testing.T, ahead time.Duration) {
+		s := newSystem(t, options{})
+		off := s.skewedConnector(ahead, shortLease)
+		s.start("a", postgresStart)
+		s.wait("a", session.ScanQRCode)
+		s.codeIsFresh("a")
+		s.scan("a", "5511999990561")
+		skewedID := s.get("a").text("assignedWorker")
+		right := s.connector(shortLease)
+		b := s.pairElsewhere(skewedID)
 
-			terms, logins := s.terms(), s.sim.Stats().Logins
-			until := time.Now().Add(5 * time.Second) // longer than a lease
-			s.eventually("the end of a lease that nobody renews", func() bool { return time.Now().After(until) })
-			if now := s.terms(); now != terms || s.sim.Stats().Logins != logins {
-				t.Errorf("%d more logins; held were\n%s\nand are\n%s", s.sim.Stats().Logins-logins, terms, now)
-			}
+		terms, logins := s.terms(), s.sim.Stats().Logins
+		until := time.Now().Add(5 * time.Second) // longer than a lease
+		s.eventually("the end of a lease that nobody renews", func() bool { return time.Now().After(until) })
+		if now := s.terms(); now != terms || s.sim.Stats().Logins != logins {
+			t.Errorf("%d more logins; held were\n%s\nand are\n%s", s.sim.Stats().Logins-logins, terms, now)
+		}
 
-			right.kill()
-			s.runsOn(b, func(worker string) bool { return worker == skewedID })
-			right = s.connector(shortLease)
-			off.kill()
-			for _, one := range []string{"a", b} {
-				s.runsOn(one, func(worker string) bool { return worker != skewedID })
-			}
-			if code := right.end(); code != 0 {
-				t.Errorf("exit code %d", code)
-			}
-		})
-	}
+		right.kill()
+		s.runsOn(b, func(worker string) bool { return worker == skewedID })
+		right = s.connector(shortLease)
+		off.kill()
+		for _, one := range []string{"a", b} {
+			s.runsOn(one, func(worker string) bool { return worker != skewedID })
+		}
+		if code := right.end(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
 }
 
 // codeIsFresh checks that the first code's end is within the minute that it is
