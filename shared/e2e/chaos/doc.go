@@ -18,10 +18,10 @@
 // # What must hold
 //
 // All along: no device has two live sockets, no replaced socket sends a frame,
-// no epoch goes back or has two holders, no start job is lost, no session that
-// works has codes left, none fails for what was not done to it. The API answers
-// within 30 s of trying, never with an error of its own but 503, lists every
-// session, and shows what was asked of it as soon as it has said yes.
+// no epoch goes back or has two holders, no start job is lost, no session fails
+// for what was not done to it. The API answers within 30 s of trying, never with
+// an error of its own but 503, lists every session, and shows what was asked of
+// it as soon as it has said yes.
 //
 // Once the faults end, within 30 s: every wanted session works or waits for a
 // scan, or failed for what was done to it; no unwanted one has a holder, a

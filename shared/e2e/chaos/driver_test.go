@@ -35,6 +35,19 @@ func (d *driver) run(ctx context.Context, steps []step) {
 		doing.Go(func() { d.do(ctx, s) })
 	}
 	doing.Wait()
+	d.acceptLogins()
+}
+
+// acceptLogins takes back the refusals that no login has met yet.
+func (d *driver) acceptLogins() {
+	for _, s := range d.sessions {
+		s.mu.Lock()
+		jid := s.jid
+		s.mu.Unlock()
+		if jid != "" {
+			_ = d.sim.FailLogin(jid, 0, 0) // the device may be unlinked
+		}
+	}
 }
 
 func (d *driver) do(ctx context.Context, s step) {
@@ -240,6 +253,9 @@ func (d *driver) toSession(ctx context.Context, to *state, s step) {
 	case silence:
 		_, _ = d.sim.Silent(jid, silences[s.n%len(silences)])
 	case refuse503:
+		to.mu.Lock()
+		to.refused++
+		to.mu.Unlock()
 		_ = d.sim.FailLogin(jid, wasim.ReasonUnavailable, s.n)
 		_, _ = d.sim.Drop(jid, wasim.DropFin)
 	case logout:

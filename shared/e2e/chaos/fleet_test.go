@@ -51,6 +51,7 @@ type state struct {
 	jid      string // guarded by mu; of the linked device
 	unlinked bool   // guarded by mu; its phone has unlinked it once
 	scanned  bool   // guarded by mu; a phone has tried during the chaos
+	refused  int    // guarded by mu; how often some of its logins were to be refused
 	waiting  bool   // it was not linked in the beginning
 }
 

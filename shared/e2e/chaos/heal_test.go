@@ -122,13 +122,13 @@ func (d *driver) leaveAll() {
 
 // await polls until nothing is wrong.
 func (f *fleet) await(what string, wrong func() error) {
-	for end := time.Now().Add(healTime / 3); ; time.Sleep(pause) {
+	for end := time.Now().Add(healTime); ; time.Sleep(pause) {
 		err := wrong()
 		if err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			f.Errorf("not within %v: %s: %v", healTime/3, what, err)
+			f.Errorf("not within %v: %s: %v", healTime, what, err)
 			return
 		}
 	}

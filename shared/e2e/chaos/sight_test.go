@@ -65,8 +65,6 @@ func (s sight) wrong() string {
 	switch {
 	case s.pairingEpoch > s.epoch:
 		return fmt.Sprintf("its codes are of epoch %d, it is of %d", s.pairingEpoch, s.epoch)
-	case s.coded && s.state == "WORKING":
-		return "it works and has codes to link it"
 	case s.desired == "running" && s.holder == "" && !s.queued && s.state != "FAILED":
 		return "its start job is lost: it is wanted, and has neither a holder nor a job"
 	}

@@ -187,6 +187,8 @@ func (f *fleet) mayFail(name, why string) bool {
 		return s.waiting || s.unlinked
 	case "PAIR_ERROR":
 		return s.scanned
+	case "CONNECT_FAILURE_503": // five refusals in a row; one step makes three at most
+		return s.refused > 1
 	}
 	return false
 }
