@@ -89,7 +89,7 @@ func (d *driver) summary(sc scenario, healed time.Duration, resources []string) 
 		line("open", "%s", text)
 	}
 	if d.watch.slow != "" {
-		line("slowest", "%s, in the database:\n    %s", d.watch.slow, strings.Join(d.watch.history[d.watch.slow], "\n    "))
+		line("slowest", "%s, in the database:\n    %s", d.watch.slow, strings.ReplaceAll(lastLines(d.watch.history[d.watch.slow]), "\n", "\n    "))
 	}
 	line("FAILED along the way", "%v", d.watch.failed)
 	return b.String()
