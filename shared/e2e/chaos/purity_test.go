@@ -72,3 +72,20 @@ func TestOnlySomeKinds(t *testing.T) {
 		t.Errorf("the plan has %v", seen)
 	}
 }
+
+// TestTheBriefRunIsWorthIt: another seed has to be found for it where the
+// choices changed.
+func TestTheBriefRunIsWorthIt(t *testing.T) {
+	t.Parallel()
+	s := brief
+	s.paired, s.waiting = names("linked", briefLinked), names("waiting", briefWaiting)
+	planned := map[kind]bool{}
+	for _, step := range plan(s) {
+		planned[step.kind] = true
+	}
+	for _, k := range []kind{kill, freeze, replace, join, crash, blackDatabases, cutWhatsApps, killAPI, killSweep, typeCode, scan, apiRestart} {
+		if !planned[k] {
+			t.Errorf("seed %d has no %q", s.seed, k)
+		}
+	}
+}
