@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,8 +30,12 @@ type database struct {
 	changes    atomic.Int64     // odd while it is away
 }
 
-// startTimeout bounds one start of the server, crash recovery included.
-const startTimeout = time.Minute
+const (
+	// firstStartTimeout bounds the first start, binaries downloaded if there are none.
+	firstStartTimeout = 6 * time.Minute
+	// startTimeout bounds the others, crash recovery included.
+	startTimeout = time.Minute
+)
 
 func newDatabase(t testing.TB) *database {
 	t.Helper()
@@ -41,7 +46,9 @@ func newDatabase(t testing.TB) *database {
 	d := &database{TB: t, config: pgserver.Config{
 		DataDir: filepath.Join(dir, "postgres"), Port: quietPort(t), Fast: true, MaxConnections: 400,
 	}}
-	d.start()
+	if err := d.start(firstStartTimeout); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := d.server.Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -51,16 +58,15 @@ func newDatabase(t testing.TB) *database {
 	return d
 }
 
-// start makes the server run, or ends the test.
-func (d *database) start() {
-	d.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+func (d *database) start(patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	server, err := pgserver.Start(ctx, d.config)
 	if err != nil {
-		d.Fatalf("start Postgres: %v", err)
+		return fmt.Errorf("start Postgres: %w", err)
 	}
 	d.server = server
+	return nil
 }
 
 // prepare makes the fleet's database and opens it.
@@ -120,14 +126,10 @@ func (d *database) restart(crash bool, pause time.Duration) {
 		d.Errorf("end Postgres: %v", err)
 	}
 	time.Sleep(pause)
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	server, err := pgserver.Start(ctx, d.config)
-	if err != nil {
-		d.Errorf("start Postgres again: %v", err)
+	if err := d.start(startTimeout); err != nil {
+		d.Error(err)
 		return
 	}
-	d.server = server
 	d.SetMaxIdleConns(0) // what is left of before is broken
 	d.SetMaxIdleConns(2)
 }

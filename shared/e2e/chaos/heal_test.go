@@ -17,14 +17,15 @@ const healTime = 30 * time.Second
 const maxStories = 3
 
 // heal waits until everything is as the users want it and returns how long that
-// took.
-func (w *watch) heal() time.Duration {
+// took, and what it waited for at last.
+func (w *watch) heal() (took time.Duration, last string) {
 	began := time.Now()
 	for {
 		wrong := w.wrong()
 		if len(wrong) == 0 {
-			return time.Since(began)
+			return time.Since(began), last
 		}
+		last = fmt.Sprint(wrong)
 		if time.Since(began) > healTime {
 			for i, name := range slices.Sorted(maps.Keys(wrong)) {
 				story := ""
@@ -33,7 +34,7 @@ func (w *watch) heal() time.Duration {
 				}
 				w.Errorf("%v after the last fault %s: %s\n%s", healTime, name, wrong[name], story)
 			}
-			return time.Since(began)
+			return time.Since(began), last
 		}
 		time.Sleep(pause)
 	}
