@@ -114,7 +114,7 @@ func (p *process) run(intake context.Context) error {
 // work prepares the device store and holds leases. What fails because the
 // database is away is tried again: a fleet may start before its database.
 func (p *process) work(ctx, intake context.Context) error {
-	retry := backoff.Policy{Base: time.Second, Max: 15 * time.Second}
+	retry := backoff.Policy{Base: time.Second, Max: 5 * time.Second}
 	prepared := false
 	for failures := 0; intake.Err() == nil && ctx.Err() == nil; {
 		var err error

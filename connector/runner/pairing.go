@@ -100,7 +100,7 @@ func (r *Runner) onPaired(e event.Paired) {
 	r.writes.must("record the device", func(ctx context.Context) error {
 		return r.deps.Store.SetDeviceIfEpoch(ctx, r.deps.Me, r.term, e.JID)
 	}, func(err error) message { return deviceStored{err} })
-	r.dropCodes()
+	r.pairing.codesShown = false // they go with that
 }
 
 func (r *Runner) onDeviceStored(d deviceStored) {

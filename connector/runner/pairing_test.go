@@ -155,7 +155,7 @@ func TestAScanLinksRecordsAndLogsIn(t *testing.T) {
 	simulate(t, func(w *world) {
 		w.start()
 		w.say(sixCodes, event.Paired{JID: jid})
-		w.want("dial 1 new", shown, "SCAN_QR_CODE", "STARTING", "device "+jid, "clear")
+		w.want("dial 1 new", shown, "SCAN_QR_CODE", "STARTING", "device "+jid)
 		w.after(time.Second)
 		w.say(event.ReconnectNeeded{})
 		w.want("close 1", "dial 2 "+jid)

@@ -131,7 +131,7 @@ waiting for codes + Outdated -> dialing; STARTING CLIENT_OUTDATED; close 1; dial
 waiting for codes + Refused -> pausing; STARTING CONNECT_FAILURE_418; close 1
 waiting for codes + StreamError -> dialing; STARTING STREAM_ERROR_7; stream error!
 scanning + QR -> scanning; codes a b c d e f
-scanning + Paired -> linking; STARTING; clear; device other
+scanning + Paired -> linking; STARTING; device other
 scanning + PairFailed -> END FAILED PAIR_ERROR; close 1; release
 scanning + PasskeyAsked -> scanning; SCAN_QR_CODE PASSKEY_REQUIRED
 scanning + Connected -> scanning; illegal!

@@ -179,12 +179,17 @@ func missing(reports []Report, written []session.ID) []session.ID {
 }
 
 const setDeviceIfEpoch = `
+WITH cleared AS (
+    UPDATE pairing SET codes = NULL, started_at = NULL, code = NULL, code_problem = NULL
+    WHERE session_id = $1 AND epoch = $2 AND (codes IS NOT NULL OR code IS NOT NULL)
+)
 UPDATE session_run SET jid = NULLIF($4, ''), push_name = CASE WHEN $4 = '' THEN NULL ELSE push_name END
 WHERE session_id = $1 AND epoch = $2 AND holder = $3`
 
 // SetDeviceIfEpoch records the device that was linked, or with an empty jid
-// that there is none any more. Errors: session.ErrFenced, and
-// session.ErrDeviceTaken where another session has that device.
+// that there is none any more, and removes the codes that linked it. Errors:
+// session.ErrFenced, and session.ErrDeviceTaken where another session has that
+// device.
 func (s *Store) SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term Term, jid string) error {
 	err := s.oneRow(ctx, "record the device", session.ErrFenced, setDeviceIfEpoch, term.ID, term.Epoch, me, jid)
 	if sqlState(err) == uniqueViolation {
