@@ -97,6 +97,8 @@ func (t *Trust) Left() time.Duration {
 // BeatAge is how long ago the last beat that succeeded was sent.
 func (t *Trust) BeatAge() time.Duration { return t.span - t.Left() }
 
+func (t *Trust) lastBeat() time.Time { return time.Now().Add(-t.BeatAge()) }
+
 // renew lets trust last for its span from the given moment, unless it has ended.
 func (t *Trust) renew(from time.Time) bool {
 	if t.Err() != nil {
@@ -147,7 +149,7 @@ func Hold(ctx context.Context, s Store, me store.Connector, config Config, log *
 func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, trust *Trust, log *slog.Logger, lose context.CancelCauseFunc) {
 	end := time.NewTimer(trust.Left())
 	defer end.Stop()
-	next := time.NewTimer(backoff.Jitter(config.Beat))
+	next := time.NewTimer(untilBeat(config, trust.lastBeat()))
 	defer next.Stop()
 	results := make(chan beat, 1)
 	var beats sync.WaitGroup
@@ -187,10 +189,16 @@ func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, t
 				if trust.renew(b.sent) {
 					end.Reset(trust.Left())
 				}
-				next.Reset(backoff.Jitter(config.Beat))
+				next.Reset(untilBeat(config, b.sent))
 			}
 		}
 	}
+}
+
+// untilBeat is the pause before the next beat, counted from when the last one
+// was sent, as trust is: where every answer is slow, beats must not be rarer.
+func untilBeat(config Config, sent time.Time) time.Duration {
+	return max(config.Beat/100, backoff.Jitter(config.Beat)-time.Since(sent))
 }
 
 // beat is one heartbeat's result.

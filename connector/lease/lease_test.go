@@ -35,6 +35,7 @@ func (f *fakeStore) Register(_ context.Context, _ store.Connector, ttl time.Dura
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.until = time.Now().Add(ttl)
+	time.Sleep(max(0, f.answer))
 	return nil
 }
 
@@ -99,6 +100,23 @@ func TestALeaseIsKeptWhileWorkRunsAndEndedAfter(t *testing.T) {
 			t.Errorf("%d beats in an hour", f.beats)
 		}
 	})
+}
+
+// A database that is slow all the time is alive: beats follow each other by when
+// they are sent.
+func TestALeaseIsKeptOnASlowDatabase(t *testing.T) {
+	for _, answer := range []time.Duration{time.Second, 2500 * time.Millisecond, 3500 * time.Millisecond, 4500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeStore{answer: answer}
+			err := Hold(t.Context(), f, store.Connector{ID: "c"}, defaults(t), quiet, func(ctx context.Context, _ *Trust) error {
+				time.Sleep(time.Hour)
+				return context.Cause(ctx)
+			})
+			if err != nil {
+				t.Errorf("answers after %v: %v", answer, err)
+			}
+		})
+	}
 }
 
 func TestAuthorityEndsBeforeTheLeasePasses(t *testing.T) {

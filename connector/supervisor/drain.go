@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 // drain hands every session back: nothing is claimed any more, and each is
@@ -17,7 +19,7 @@ func (s *Supervisor) drain(authority context.Context) error {
 	defer cancel()
 	others := s.tellDraining(ctx)
 	terms := s.inDrainOrder()
-	s.log.Info("draining", "sessions", len(terms), "connectors_with_room", others)
+	s.log.Info("draining", "sessions", len(terms), "others", len(others))
 	handed := make(chan struct{})
 	go func() {
 		defer close(handed)
@@ -60,29 +62,49 @@ func (s *Supervisor) handOver(ctx context.Context, terms []*term, pace *rate.Lim
 	handing.Wait()
 }
 
-// tellDraining keeps the others from counting on this connector, and returns how
-// many of them have room.
-func (s *Supervisor) tellDraining(ctx context.Context) (others int) {
+// tellDraining keeps the others from counting on this connector, and returns
+// how much they hold.
+func (s *Supervisor) tellDraining(ctx context.Context) []store.Load {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	others, err := s.store.SetDraining(ctx, s.me)
-	if err != nil {
+	if err := s.store.SetDraining(ctx, s.me); err != nil {
 		s.log.Warn("the fleet could not be told of the drain", "error", err.Error())
+	}
+	others, err := s.store.Loads(ctx)
+	if err != nil {
+		s.log.Warn("the connectors that take over are not known", "error", err.Error())
 	}
 	return others
 }
 
-// drainPace is as fast as the others connect, so that no session waits with its
-// old connection closed for its turn at the new one. It leaves a third of the
-// time for whatever goes wrong. Where nobody takes over there is nothing to
-// wait for.
-func (s *Supervisor) drainPace(sessions, others int) *rate.Limiter {
-	if others == 0 {
+// drainPace is as fast as the others take sessions on and connect, so that none
+// waits with its old connection closed for its turn at the new one. It leaves a
+// third of the time for whatever goes wrong. Where nobody has room there is
+// nothing to wait for.
+func (s *Supervisor) drainPace(sessions int, others []store.Load) *rate.Limiter {
+	most, together := takenBy(sessions, others)
+	if most == 0 {
 		return rate.NewLimiter(rate.Inf, 0)
 	}
-	together := s.config.Connects * others
-	atLeast := float64(sessions) / (s.config.DrainTimeout.Seconds() * 2 / 3)
-	return rate.NewLimiter(rate.Limit(max(float64(together), atLeast)), together)
+	whole := float64(most) / float64(s.config.Connects) // seconds that the busiest of them connects
+	longest := s.config.DrainTimeout.Seconds() * 2 / 3
+	return rate.NewLimiter(rate.Limit(float64(sessions)/min(whole, longest)), s.config.Connects*together)
+}
+
+// takenBy is how many of the sessions one of the others may have to take at
+// most, up to its fair share, and how many of them take any.
+func takenBy(sessions int, others []store.Load) (most, together int) {
+	total := sessions
+	for _, l := range others {
+		total += l.Held
+	}
+	for _, l := range others {
+		share := (total*11 + 10*len(others) - 1) / (10 * len(others)) // as in a claim
+		if takes := min(sessions, share-l.Held, l.Slots-l.Held); takes > 0 {
+			most, together = max(most, takes), together+1
+		}
+	}
+	return most, together
 }
 
 // inDrainOrder puts sessions that a user is linking last: each moment more may

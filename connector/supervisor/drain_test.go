@@ -152,7 +152,7 @@ func TestADrainIsPaced(t *testing.T) {
 	config := rare(500)
 	config.Connects = 10
 	simulate(t, config, func(w *world) {
-		w.others = 2
+		w.loads = func() []store.Load { return fleetOf(100, 100) } // either may take 70 up to its share, 165
 		w.queue(many(80)...)
 		claims := many(100)[80:]
 		for i := range claims {
@@ -165,7 +165,7 @@ func TestADrainIsPaced(t *testing.T) {
 		w.take()
 		w.leave()
 		took, err := w.wait()
-		if want := 4 * time.Second; err != nil || took < want-100*time.Millisecond || took > want+100*time.Millisecond { // 20 at once, then 20/s
+		if want := 5200 * time.Millisecond; err != nil || took < want-100*time.Millisecond || took > want+100*time.Millisecond { // 20 at once, then 80 in 6.5 s
 			t.Errorf("%v after %v, want %v", err, took, want)
 		}
 		var order []string
@@ -185,13 +185,13 @@ func TestADrainIsPaced(t *testing.T) {
 // A drain of many sessions is done within two thirds of its time.
 func TestAPacedDrainEndsInTime(t *testing.T) {
 	t.Parallel()
-	config := rare(2000)
-	config.Connects = 1
+	config := rare(200)
+	config.Connects, config.DrainTimeout = 1, 9*time.Second
 	simulate(t, config, func(w *world) {
-		w.others = 1
-		w.queue(many(1200)...)
+		w.loads = func() []store.Load { return fleetOf(0) }
+		w.queue(many(120)...)
 		w.leave()
-		if took, err := w.wait(); err != nil || took > 61*time.Second {
+		if took, err := w.wait(); err != nil || took > 6100*time.Millisecond {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -203,7 +203,7 @@ func TestAStopIsHeardInADrain(t *testing.T) {
 	config := rare(100)
 	config.Connects, config.Poll = 1, time.Second
 	simulate(t, config, func(w *world) {
-		w.others = 1
+		w.loads = func() []store.Load { return fleetOf(0) }
 		w.queue(many(60)...)
 		w.take()
 		w.leave()
@@ -223,4 +223,26 @@ func TestAStopIsHeardInADrain(t *testing.T) {
 			t.Errorf("%d of 60 sessions are stopped after a poll", stopped)
 		}
 	})
+}
+
+func TestWhatOthersTake(t *testing.T) {
+	t.Parallel()
+	full := fleetOf(100, 100)
+	full[0].Slots = 100
+	for name, c := range map[string]struct {
+		sessions       int
+		others         []store.Load
+		most, together int
+	}{
+		"nobody":       {100, nil, 0, 0},
+		"one":          {100, fleetOf(50), 100, 1},
+		"even":         {250, fleetOf(125, 125), 150, 2},
+		"a newcomer":   {167, fleetOf(167, 166, 0), 167, 3},
+		"one is full":  {100, full, 65, 1},
+		"all are full": {100, full[:1], 0, 0},
+	} {
+		if most, together := takenBy(c.sessions, c.others); most != c.most || together != c.together {
+			t.Errorf("%s: %d by %d, want %d by %d", name, most, together, c.most, c.together)
+		}
+	}
 }

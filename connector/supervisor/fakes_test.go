@@ -39,7 +39,6 @@ type world struct {
 	terms    []store.Term   // what the database says is held
 	orphans  int
 	deaths   bool
-	others   int                                                  // connectors with room for what a drain gives back
 	loads    func() []store.Load                                  // of the fleet; nil: alone
 	down     bool                                                 // the database is out of reach
 	distrust error                                                // of the lease
@@ -254,14 +253,12 @@ func (f *fakeStore) TermsHeld(context.Context, session.ConnectorID) ([]store.Ter
 	return f.terms, err
 }
 
-func (f *fakeStore) SetDraining(ctx context.Context, _ session.ConnectorID) (int, error) {
+func (f *fakeStore) SetDraining(ctx context.Context, _ session.ConnectorID) error {
 	err := f.look("draining")
 	if err != nil {
 		<-ctx.Done() // out of reach, and hanging
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.others, err
+	return err
 }
 
 // Loads is asked with every look for orphans and not recorded.

@@ -21,7 +21,7 @@ type Store interface {
 	DeathUnnoticed(ctx context.Context) (bool, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
 	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
-	SetDraining(ctx context.Context, me session.ConnectorID) (others int, err error)
+	SetDraining(ctx context.Context, me session.ConnectorID) error
 	Loads(ctx context.Context) ([]store.Load, error)
 }
 

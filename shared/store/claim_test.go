@@ -93,7 +93,7 @@ func TestOnlyALiveConnectorClaims(t *testing.T) {
 	f.start("a")
 	dead, draining := f.connector("dead"), f.connector("draining")
 	f.sql(`UPDATE connector SET lease_until = now() WHERE id = $1`, string(dead))
-	if _, err := f.SetDraining(t.Context(), draining); err != nil {
+	if err := f.SetDraining(t.Context(), draining); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []session.ConnectorID{dead, draining, "unknown"} {

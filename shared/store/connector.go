@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
@@ -50,18 +49,9 @@ func (s *Store) RenewHeld(ctx context.Context, id session.ConnectorID, ttl time.
 	return s.oneRow(ctx, "renew the lease", session.ErrLeaseLost, renewHeld, id, milliseconds(ttl), v.Held, age(v.HeardAt))
 }
 
-const setDraining = `
-UPDATE connector me SET draining = true WHERE id = $1
-RETURNING (SELECT count(*) FROM connector c WHERE c.id <> me.id AND c.lease_until > now() AND NOT c.draining AND c.held < c.slots)`
-
-// SetDraining says that the connector claims nothing more, and returns how many
-// others have room for what it gives back.
-func (s *Store) SetDraining(ctx context.Context, id session.ConnectorID) (others int, err error) {
-	err = s.db.QueryRowContext(ctx, setDraining, id).Scan(&others)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, session.ErrLeaseLost
-	}
-	return others, domain("start draining", err)
+// SetDraining says that the connector claims nothing more.
+func (s *Store) SetDraining(ctx context.Context, id session.ConnectorID) error {
+	return s.oneRow(ctx, "start draining", session.ErrLeaseLost, `UPDATE connector SET draining = true WHERE id = $1`, id)
 }
 
 // Load is how much a connector that claims has taken on, as of its last

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -18,13 +17,20 @@ func (f *fleet) beat(me session.ConnectorID, v store.Vitals) {
 	}
 }
 
+func (f *fleet) drain(id session.ConnectorID) {
+	f.Helper()
+	if err := f.SetDraining(f.Context(), id); err != nil {
+		f.Fatal(err)
+	}
+}
+
 func TestLoadsAreOfThoseWhoClaim(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	one, two, draining, dead := f.connector("one"), f.connector("two"), f.connector("draining"), f.connector("dead")
 	f.beat(one, store.Vitals{Held: 7})
 	f.beat(two, store.Vitals{Held: 3})
-	must[int](f)(f.SetDraining(t.Context(), draining))
+	f.drain(draining)
 	if err := f.EndLease(t.Context(), dead); err != nil {
 		t.Fatal(err)
 	}
@@ -36,22 +42,6 @@ func TestLoadsAreOfThoseWhoClaim(t *testing.T) {
 	}
 	if got[0].Age > 30*time.Second || got[1].Age < time.Minute {
 		t.Errorf("ages %v and %v", got[0].Age, got[1].Age)
-	}
-}
-
-func TestADrainLearnsWhoHasRoom(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t)
-	me, full, other := f.connector("me"), f.connector("full"), f.connector("other")
-	f.beat(full, store.Vitals{Held: 100})
-	if n := must[int](f)(f.SetDraining(t.Context(), me)); n != 1 {
-		t.Errorf("%d have room, want 1", n)
-	}
-	if n := must[int](f)(f.SetDraining(t.Context(), other)); n != 0 {
-		t.Errorf("%d have room after the other began to drain too", n)
-	}
-	if _, err := f.SetDraining(t.Context(), "unknown"); !errors.Is(err, session.ErrLeaseLost) {
-		t.Errorf("unknown connector: %v", err)
 	}
 }
 

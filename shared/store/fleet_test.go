@@ -46,7 +46,7 @@ func TestFleetStatusFollowsTheSessions(t *testing.T) {
 	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 1, 0))); n != 1 {
 		t.Fatalf("claimed %d", n)
 	}
-	if _, err := f.SetDraining(t.Context(), other); err != nil {
+	if err := f.SetDraining(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
 	f.wantFleet("one drains", store.FleetStatus{Running: 4, Wanted: 4, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
@@ -202,7 +202,7 @@ func TestFleetStatusIfFirst(t *testing.T) {
 			t.Fatalf("%v counted, want %v", got, ids[:1])
 		}
 		if len(ids)%2 == 0 {
-			must[int](f)(f.SetDraining(t.Context(), ids[0]))
+			f.drain(ids[0])
 		} else if err := f.EndLease(t.Context(), ids[0]); err != nil {
 			t.Fatal(err)
 		}
