@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
@@ -32,14 +33,16 @@ type pools struct {
 	shared  *store.Store // of the device stores
 }
 
-func openPools(c config) (p pools, err error) {
+// openPools opens none of their connections yet. owner is whose the connections
+// of the device stores are, held whether they may be written to.
+func openPools(c config, owner func() session.ConnectorID, held func() error) (p pools, err error) {
 	for _, pool := range []struct {
 		to      **store.Store
 		options store.Options
 	}{
 		{&p.beats, store.Options{MaxOpen: beatConns, Answer: controlAnswer, ApplicationName: "wafleet-heartbeat"}},
 		{&p.control, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}},
-		{&p.shared, store.Options{MaxOpen: c.DatabaseMax - minConns + 1, ApplicationName: "wafleet-devices"}},
+		{&p.shared, store.Options{MaxOpen: c.DatabaseMax - minConns + 1, ApplicationName: "wafleet-devices", Owner: owner, Held: held}},
 	} {
 		if *pool.to, err = store.Open(c.DatabaseURL, pool.options); err != nil {
 			p.close()

@@ -46,6 +46,7 @@ type process struct {
 
 // holding is one lease's worth of a process.
 type holding struct {
+	me         session.ConnectorID
 	supervisor *supervisor.Supervisor
 	trust      *lease.Trust
 }
@@ -53,7 +54,9 @@ type holding struct {
 func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, error) {
 	p := &process{config: c, listener: listener, log: log, pacer: rate.NewLimiter(rate.Limit(c.Connects), c.Connects)}
 	var err error
-	if p.pools, err = openPools(c); err != nil {
+	owner := whileHolding(p, func(h *holding) session.ConnectorID { return h.me })
+	held := whileHolding(p, func(h *holding) error { return h.trust.Err() })
+	if p.pools, err = openPools(c, owner, held); err != nil {
 		return nil, err
 	}
 	if err := whatsapp.SetGlobals(c.globals()); err != nil {
@@ -201,7 +204,7 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 		Timing: p.config.timing(),
 	}
 	sup = supervisor.New(me, p.config.supervisor(), p.control, reporter, p.metrics, p.open, deps, trust, log)
-	p.holding.Store(&holding{sup, trust})
+	p.holding.Store(&holding{me, sup, trust})
 	p.state.SetAlive(trust.Err)
 	defer p.state.SetAlive(nil)
 

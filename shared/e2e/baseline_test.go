@@ -145,7 +145,7 @@ func (s *system) use(c *process) use {
 	s.Helper()
 	m := c.metrics()
 	database := s.rows(`SELECT count(*) FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name IN ('wafleet-heartbeat', 'wafleet-connector', 'wafleet-devices')`)
+		WHERE datname = current_database() AND application_name ~ '^wafleet-(heartbeat|connector|devices)'`)
 	return use{
 		goroutines: int(m["go_goroutines"]), files: int(m["process_open_fds"]) - database, heap: int(m["go_memstats_heap_alloc_bytes"]),
 		database: database, sockets: s.sim.Stats().Open, held: int(m["wafleet_connector_sessions_held"]),

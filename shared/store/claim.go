@@ -57,14 +57,16 @@ WITH me AS (
     WHERE j.available_at <= now() AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
     ORDER BY j.available_at LIMIT COALESCE((SELECT jobs FROM quota), 0)
     FOR UPDATE OF j, r SKIP LOCKED
-), removed AS (
+), dead AS (
+    SELECT DISTINCT holder FROM picked WHERE holder IS NOT NULL
+), ` + silencing + `, removed AS (
     DELETE FROM start_job j USING picked p WHERE j.session_id = p.session_id
 ), claimed AS (
     UPDATE session_run r SET holder = $1, epoch = r.epoch + 1, state = 'STARTING', seen_generation = s.generation,
         reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now(),
         heard_at = CASE WHEN r.state = 'WORKING' THEN GREATEST(r.heard_at, p.heard_at) ELSE r.heard_at END,
         faults = CASE WHEN r.fault_at > now() - $4 * interval '1 millisecond' THEN r.faults ELSE 0 END
-    FROM picked p JOIN session s ON s.id = p.session_id
+    FROM picked p JOIN session s ON s.id = p.session_id CROSS JOIN (SELECT count(*) FROM silenced) first
     WHERE r.session_id = p.session_id AND s.desired = 'running'
     RETURNING r.session_id, r.epoch, r.jid, r.push_name, p.holder, r.reconnects,
         extract(epoch FROM now() - r.reconnects_at) AS reconnects_age, r.faults
@@ -77,8 +79,7 @@ SELECT s.id, s.tenant_id, s.name, k.epoch, s.desired, s.generation, s.desired_at
 FROM claimed k JOIN session s ON s.id = k.session_id`
 
 // ClaimIfFree claims at most slots sessions for a connector that counts held
-// against its share,
-// bounded by its fair share of the fleet, in one statement however many.
+// against its fair share of the fleet, in one statement however many.
 func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]Claim, error) {
 	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory))
 }
@@ -130,13 +131,15 @@ WITH orphans AS (
     FROM orphans o JOIN session_run r ON r.session_id = o.session_id
     WHERE q.session_id = o.session_id AND q.epoch = r.epoch AND (q.codes IS NOT NULL OR q.code IS NOT NULL)
 ), left_over AS (
-    SELECT r.session_id, s.generation FROM session_run r JOIN session s ON s.id = r.session_id
+    SELECT r.session_id, s.generation, r.holder FROM session_run r JOIN session s ON s.id = r.session_id
     WHERE s.desired = 'stopped' AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))
     FOR UPDATE OF r SKIP LOCKED
-), ended AS (
+), dead AS (
+    SELECT DISTINCT holder FROM left_over
+), ` + silencing + `, ended AS (
     UPDATE session_run r SET holder = NULL, epoch = r.epoch + 1, state = 'STOPPED', seen_generation = GREATEST(r.seen_generation, l.generation),
         reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now()
-    FROM left_over l WHERE r.session_id = l.session_id
+    FROM left_over l CROSS JOIN (SELECT count(*) FROM silenced) first WHERE r.session_id = l.session_id
     RETURNING r.session_id, r.epoch
 ), cleared AS (
     UPDATE pairing q SET epoch = e.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL

@@ -13,6 +13,7 @@ import (
 // wait for ever.
 type patientDialer struct {
 	answer time.Duration // how long one read may wait; negative: for ever
+	held   func() error  // nil: always
 }
 
 func (d patientDialer) Dial(network, address string) (net.Conn, error) {
@@ -26,12 +27,37 @@ func (d patientDialer) DialTimeout(network, address string, timeout time.Duratio
 }
 
 func (d patientDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.held != nil {
+		if err := d.held(); err != nil {
+			return nil, err
+		}
+	}
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, network, address)
-	if err != nil || d.answer < 0 {
-		return conn, err
+	if err != nil {
+		return nil, err
 	}
-	return &boundedConn{Conn: conn, answer: d.answer}, nil
+	if d.answer >= 0 {
+		conn = &boundedConn{Conn: conn, answer: d.answer}
+	}
+	if d.held != nil {
+		conn = heldConn{conn, d.held}
+	}
+	return conn, nil
+}
+
+// heldConn writes only while its owner may act.
+type heldConn struct {
+	net.Conn
+	held func() error
+}
+
+func (c heldConn) Write(b []byte) (int, error) {
+	if err := c.held(); err != nil {
+		c.Conn.Close()
+		return 0, err
+	}
+	return c.Conn.Write(b)
 }
 
 // boundedConn bounds every read that the driver has not bounded itself.

@@ -17,6 +17,14 @@
 // through. For the same reason the pairing row exists as long as the session
 // does: an insert has no epoch to be compared with.
 //
+// The tables of the device stores are the client library's and have no epoch.
+// There the connection is the fence: it carries its connector's name, it refuses
+// to write when the connector's trust has ended, and whoever takes a session
+// over from a dead connector ends that one's connections first, in the same
+// statement. So not even a statement that was sent in time, and that a network
+// or a kernel kept back, arrives after the first of its successor. (Postgres 14
+// or newer, and no pooler between connectors and Postgres.)
+//
 // # Clocks
 //
 // Times in rows are the database's: now() at the writer. Callers hand in

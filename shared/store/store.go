@@ -6,9 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/wafleet/wafleet/shared/session"
 )
 
 // Store is a pool of connections to the fleet's database. It is safe for
@@ -27,6 +29,13 @@ type Options struct {
 	Answer time.Duration
 	// ApplicationName shows in pg_stat_activity.
 	ApplicationName string
+	// Owner, where it is set, names the connector that a connection is made for:
+	// whoever takes its sessions over ends the connection, and with it whatever
+	// was sent and has not arrived. It is asked at every connect.
+	Owner func() session.ConnectorID
+	// Held, where it is set, is asked before every connect and write; an error of
+	// it refuses them. It must be cheap.
+	Held func() error
 }
 
 // Open checks the URL and prepares the pool; it does not connect. sslmode must
@@ -36,8 +45,7 @@ func Open(databaseURL string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	connector, err := pq.NewConnector(dsn)
-	if err != nil {
+	if _, err := pq.NewConnector(dsn); err != nil {
 		return nil, errors.New("DATABASE_URL is not a usable Postgres URL") // the driver's text may hold the password
 	}
 	if o.MaxOpen == 0 {
@@ -46,8 +54,7 @@ func Open(databaseURL string, o Options) (*Store, error) {
 	if o.Answer == 0 {
 		o.Answer = 10 * time.Second
 	}
-	connector.Dialer(patientDialer{o.Answer})
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(&connector{dsn: dsn, dialer: patientDialer{o.Answer, o.Held}, name: o.ApplicationName, owner: o.Owner})
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -72,6 +79,9 @@ func dsnOf(databaseURL string, o Options) (string, error) {
 	}
 	if o.ApplicationName != "" {
 		query.Set("application_name", o.ApplicationName)
+	}
+	if o.Owner != nil {
+		query.Set("idle_in_transaction_session_timeout", strconv.FormatInt(milliseconds(idleInTransaction), 10))
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil

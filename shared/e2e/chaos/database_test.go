@@ -144,7 +144,7 @@ func (d *database) excuse() func() bool {
 // backends counts the connections of connectors.
 func (d *database) backends() (n int, err error) {
 	err = d.QueryRowContext(context.Background(), `SELECT count(*) FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name IN ('wafleet-heartbeat', 'wafleet-connector', 'wafleet-devices')`).Scan(&n)
+		WHERE datname = current_database() AND application_name ~ '^wafleet-(heartbeat|connector|devices)'`).Scan(&n)
 	return n, err
 }
 

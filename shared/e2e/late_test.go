@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/wasim"
+)
+
+// partition is a way to Postgres that breaks when a connector sends a certain
+// statement: from there on nothing of what it sends arrives, the ends of
+// connections included, until the way is mended. Then all of it does, as with a
+// network that comes back while the kernel still sends again.
+type partition struct {
+	*system
+	listener net.Listener
+	url      string
+	copies   sync.WaitGroup
+	broken   chan struct{} // closed by the statement
+	mended   chan struct{} // closed by mend
+	mend     func()
+	once     sync.Once
+
+	mu   sync.Mutex
+	mark []byte // guarded by mu; nil: any statement passes
+}
+
+func (s *system) partition() *partition {
+	s.Helper()
+	u, err := url.Parse(s.url)
+	if err != nil {
+		s.Fatal(err)
+	}
+	p := &partition{system: s, broken: make(chan struct{}), mended: make(chan struct{})}
+	p.mend = sync.OnceFunc(func() { close(p.mended) })
+	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		s.Fatal(err)
+	}
+	upstream := u.Host
+	u.Host = p.listener.Addr().String()
+	p.url = u.String()
+	p.copies.Go(func() {
+		for {
+			near, err := p.listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", upstream)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			p.copies.Go(func() { p.send(far, near) })
+			p.copies.Go(func() {
+				defer near.Close()
+				_, _ = io.Copy(near, far)
+			})
+		}
+	})
+	s.Cleanup(func() { // after the connectors have ended
+		p.mend()
+		p.listener.Close()
+		p.copies.Wait()
+	})
+	return p
+}
+
+func (p *partition) send(far, near net.Conn) {
+	defer far.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := near.Read(buffer)
+		p.pass(buffer[:n])
+		if _, failed := far.Write(buffer[:n]); err != nil || failed != nil {
+			return
+		}
+	}
+}
+
+// pass waits while the way is broken, which it may be from these bytes on.
+func (p *partition) pass(sent []byte) {
+	p.mu.Lock()
+	if p.mark != nil && bytes.Contains(sent, p.mark) {
+		p.once.Do(func() { close(p.broken) })
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.broken:
+		<-p.mended
+	default:
+	}
+}
+
+func (p *partition) breakAt(statement string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mark = []byte(statement)
+}
+
+// TestALateStatementOfAnEndedTermMovesNoRatchet: the connector wrote it while
+// it held the session, and Postgres gets it when another has taken over.
+func TestALateStatementOfAnEndedTermMovesNoRatchet(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, options{sim: delayed(wasim.EventActive)})
+	p := s.partition()
+	first := s.connector(shortLease, "DATABASE_URL="+p.url)
+	s.start("a", postgresStart)
+	s.wait("a", session.ScanQRCode)
+	s.connector(shortLease)
+	s.scan("a", "5511999990571")
+	held := s.get("a").text("assignedWorker")
+	s.eventually("a message on the way", func() bool { return s.sim.Devices()[0].Queued == 1 })
+	p.breakAt("INSERT INTO whatsmeow_sessions (our_jid, their_id, session) VALUES")
+	s.sim.SetLatency(0, 0)
+	s.eventually("the new ratchet, on its way to the store", func() bool {
+		select {
+		case <-p.broken:
+			return true
+		default:
+			return false
+		}
+	})
+	first.waitFor("every session is given up")
+	s.runsOn("a", func(worker string) bool { return worker != held })
+	s.eventually("the phone's key", s.keyShared)
+	before := s.deviceRows()
+
+	p.mend()
+	s.eventually("the registration of the first connector", func() bool { return s.liveConnectors() == 2 })
+	if diff := cmp.Diff(before, s.deviceRows()); diff != "" {
+		t.Errorf("a late statement changed rows:\n%s", diff)
+	}
+}
