@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"golang.org/x/time/rate"
 
 	"github.com/wafleet/wafleet/connector/lease"
 	"github.com/wafleet/wafleet/connector/runner"
@@ -97,8 +98,10 @@ func (c config) timing() runner.Timing {
 	return t
 }
 
-func (c config) supervisor() supervisor.Config {
-	return supervisor.Config{Slots: c.Slots, Connects: c.Connects, Moves: c.Moves}
+// supervisor lets claim what connects within half a second.
+func (c config) supervisor(pacer *rate.Limiter) supervisor.Config {
+	turns := func() int { return int(pacer.Tokens()) + (c.Connects+1)/2 }
+	return supervisor.Config{Slots: c.Slots, Connects: c.Connects, Moves: c.Moves, Turns: turns}
 }
 
 // globals spreads pings by a fifth, so that sessions do not ping together.

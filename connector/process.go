@@ -203,7 +203,7 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 		Me: me, Store: p.control, Reporter: reporter, Pacer: p.pacer, Versions: p.devices.Versions(), Observer: p.metrics,
 		Timing: p.config.timing(),
 	}
-	sup = supervisor.New(me, p.config.supervisor(), p.control, reporter, p.metrics, p.open, deps, trust, log)
+	sup = supervisor.New(me, p.config.supervisor(p.pacer), p.control, reporter, p.metrics, p.open, deps, trust, log)
 	p.holding.Store(&holding{me, sup, trust})
 	p.state.SetAlive(trust.Err)
 	defer p.state.SetAlive(nil)

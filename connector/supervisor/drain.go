@@ -82,29 +82,27 @@ func (s *Supervisor) tellDraining(ctx context.Context) []store.Load {
 // third of the time for whatever goes wrong. Where nobody has room there is
 // nothing to wait for.
 func (s *Supervisor) drainPace(sessions int, others []store.Load) *rate.Limiter {
-	most, together := takenBy(sessions, others)
+	most := takenBy(sessions, others)
 	if most == 0 {
 		return rate.NewLimiter(rate.Inf, 0)
 	}
 	whole := float64(most) / float64(s.config.Connects) // seconds that the busiest of them connects
 	longest := s.config.DrainTimeout.Seconds() * 2 / 3
-	return rate.NewLimiter(rate.Limit(float64(sessions)/min(whole, longest)), s.config.Connects*together)
+	return rate.NewLimiter(rate.Limit(float64(sessions)/min(whole, longest)), s.config.Connects)
 }
 
 // takenBy is how many of the sessions one of the others may have to take at
-// most, up to its fair share, and how many of them take any.
-func takenBy(sessions int, others []store.Load) (most, together int) {
+// most, up to its fair share.
+func takenBy(sessions int, others []store.Load) (most int) {
 	total := sessions
 	for _, l := range others {
 		total += l.Held
 	}
 	for _, l := range others {
 		share := (total*11 + 10*len(others) - 1) / (10 * len(others)) // as in a claim
-		if takes := min(sessions, share-l.Held, l.Slots-l.Held); takes > 0 {
-			most, together = max(most, takes), together+1
-		}
+		most = max(most, min(sessions, share-l.Held, l.Slots-l.Held))
 	}
-	return most, together
+	return most
 }
 
 // inDrainOrder puts sessions that a user is linking last: each moment more may

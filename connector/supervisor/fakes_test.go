@@ -213,13 +213,13 @@ func (f *fakeStore) look(what string) error {
 	return nil
 }
 
-func (f *fakeStore) ClaimIfFree(_ context.Context, _ session.ConnectorID, slots, held int) ([]store.Claim, error) {
+func (f *fakeStore) ClaimIfFree(_ context.Context, _ session.ConnectorID, slots, held, soon int) ([]store.Claim, error) {
 	if err := f.look(fmt.Sprintf("claim %d/%d", slots, held)); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := min(slots, len(f.jobs))
+	n := max(0, min(slots, soon, len(f.jobs)))
 	claims := f.jobs[:n]
 	f.jobs = f.jobs[n:]
 	return claims, nil

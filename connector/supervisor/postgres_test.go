@@ -182,7 +182,7 @@ func TestALostClaimIsRunAllTheSame(t *testing.T) {
 	f := newFleet(t)
 	f.start("a")
 	me, run := f.connector("one")
-	if lost, err := f.ClaimIfFree(t.Context(), me, 1, 0); err != nil || len(lost) != 1 {
+	if lost, err := f.ClaimIfFree(t.Context(), me, 1, 0, 1); err != nil || len(lost) != 1 {
 		t.Fatal(lost, err)
 	}
 	leave := run()

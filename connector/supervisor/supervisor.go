@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wafleet/wafleet/connector/runner"
@@ -16,7 +17,7 @@ import (
 
 // Store is the queue and the wishes of users.
 type Store interface {
-	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]store.Claim, error)
+	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held, soon int) ([]store.Claim, error)
 	EnqueueOrphans(ctx context.Context) (int, error)
 	DeathUnnoticed(ctx context.Context) (bool, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
@@ -52,6 +53,7 @@ type Config struct {
 	DrainAtOnce  int           // 32: sessions handed back side by side
 	DrainTimeout time.Duration // 90 s: within the 120 s that a container gets
 	Connects     int           // per second, of every connector; 25: paces a drain
+	Turns        func() int    // how many sessions could begin to connect within a moment; nil: any number
 	Moves        int           // per second, to a connector that holds less; 0: none
 	Settle       time.Duration // 10 s: how old a connector or a login is before a session moves there or away
 }
@@ -96,7 +98,9 @@ type Supervisor struct {
 	claimSoon   chan struct{} // one slot: a wake-up
 	changesSoon chan struct{} // one slot: a wake-up
 	terms       sync.WaitGroup
-	balance     balance // only Run's loop touches it
+	opening     atomic.Int64 // claimed, and not yet in the queue of connects
+	balance     balance      // only Run's loop touches it
+	again       *time.Timer  // the same
 
 	mu   sync.Mutex
 	held map[session.ID]*term // guarded by mu
@@ -189,6 +193,8 @@ func poke(wake chan struct{}) {
 // until authority ends, then drops them. When it returns, every runner has.
 func (s *Supervisor) Run(authority, intake context.Context) error {
 	defer s.terms.Wait()
+	s.again = time.NewTimer(time.Hour)
+	defer s.again.Stop()
 	poke(s.claimSoon)
 	poll := time.NewTimer(backoff.Jitter(s.config.Poll))
 	defer poll.Stop()
@@ -208,6 +214,8 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 		case <-authority.Done():
 		case <-intake.Done():
 		case <-s.claimSoon:
+			s.claim(authority)
+		case <-s.again.C:
 			s.claim(authority)
 		case <-s.changesSoon:
 			s.passOnChanges(authority)
@@ -230,6 +238,18 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 	}
 }
 
+// claimAgain is when to claim again where only the pace of connects kept the
+// connector from more.
+const claimAgain = 200 * time.Millisecond
+
+// soon is how many more sessions could be claimed and connected within a moment.
+func (s *Supervisor) soon(held int) int {
+	if s.config.Turns == nil {
+		return s.config.Slots - held
+	}
+	return s.config.Turns() - int(s.opening.Load())
+}
+
 // claim takes what fits into the free slots.
 func (s *Supervisor) claim(authority context.Context) {
 	held := s.Held()
@@ -238,10 +258,14 @@ func (s *Supervisor) claim(authority context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(authority, queryTimeout)
 	defer cancel()
-	claims, err := s.store.ClaimIfFree(ctx, s.me, s.config.Slots-held, s.balance.share(held))
+	soon := s.soon(held)
+	claims, err := s.store.ClaimIfFree(ctx, s.me, s.config.Slots-held, s.balance.share(held), soon)
 	if err != nil {
 		s.complain(authority, "sessions could not be claimed", err)
 		return
+	}
+	if len(claims) >= soon { // there may be more, once these are on their way
+		s.again.Reset(claimAgain)
 	}
 	if len(claims) == 0 {
 		return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,5 +294,39 @@ func TestADatabaseOutOfReachIsTriedAgain(t *testing.T) {
 		if w.Held() != 2 {
 			t.Errorf("%d held", w.Held())
 		}
+	})
+}
+
+// A connector claims what it can connect, and comes back for the rest as its
+// turn comes.
+func TestClaimsFollowThePaceOfConnects(t *testing.T) {
+	t.Parallel()
+	var turns atomic.Int64
+	turns.Store(3)
+	config := rare(100)
+	config.Turns = func() int { return int(turns.Load()) }
+	simulate(t, config, func(w *world) {
+		w.queue(many(10)...)
+		if n := w.Held(); n != 3 {
+			t.Fatalf("%d are held at first, want 3", n)
+		}
+		turns.Store(5)
+		w.after(claimAgain)
+		if n := w.Held(); n != 8 {
+			t.Fatalf("%d are held after a moment, want 8", n)
+		}
+		turns.Store(0)
+		w.after(10 * claimAgain)
+		if n := w.Held(); n != 8 {
+			t.Fatalf("%d are held without a turn, want 8", n)
+		}
+		turns.Store(5)
+		w.after(claimAgain)
+		if n := w.Held(); n != 10 {
+			t.Fatalf("%d are held in the end, want 10", n)
+		}
+		w.take()
+		w.after(time.Second)
+		w.want() // nothing waits: nothing is asked
 	})
 }

@@ -115,6 +115,7 @@ func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 	before := s.held[c.ID]
 	s.held[c.ID] = t
 	s.mu.Unlock()
+	s.opening.Add(1)
 	s.terms.Go(func() {
 		if before != nil {
 			<-before.gone
@@ -150,7 +151,10 @@ func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, lev
 			outcome = runner.Outcome{Report: last, Panicked: true}
 		}
 	}()
+	opened := sync.OnceFunc(func() { s.opening.Add(-1) })
+	defer opened()
 	device, err := s.open(ctx, t.claim, s.fenceOf(ctx), log)
+	opened()
 	if err != nil {
 		if ctx.Err() != nil {
 			return runner.Outcome{Fenced: true}

@@ -210,7 +210,7 @@ func (f *lambdaFunction) showQR(code string) {
 	if err := opened.Register(f.Context(), store.Connector{ID: me, Address: "127.0.0.1:1", Slots: 1, Version: "test"}, time.Minute); err != nil {
 		f.Fatal(err)
 	}
-	claims, err := opened.ClaimIfFree(f.Context(), me, 1, 0)
+	claims, err := opened.ClaimIfFree(f.Context(), me, 1, 0, 1)
 	if err != nil || len(claims) != 1 {
 		f.Fatalf("claims %v, error %v", claims, err)
 	}

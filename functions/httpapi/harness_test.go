@@ -205,7 +205,7 @@ func (s *service) hold() *holder {
 	if err := s.store.Register(context.Background(), connector, time.Minute); err != nil {
 		s.Fatal(err)
 	}
-	claims, err := s.store.ClaimIfFree(context.Background(), h.me, 1, 0)
+	claims, err := s.store.ClaimIfFree(context.Background(), h.me, 1, 0, 1)
 	if err != nil || len(claims) != 1 {
 		s.Fatalf("claims %v, error %v", claims, err)
 	}

@@ -62,7 +62,7 @@ func (w *world) connector(name, task string, claims int) session.ConnectorID {
 	if err := w.Register(w.Context(), store.Connector{ID: id, Address: "127.0.0.1:1", Slots: 10, Version: "test", Task: task}, time.Hour); err != nil {
 		w.Fatal(err)
 	}
-	if got, err := w.ClaimIfFree(w.Context(), id, 10, 0); err != nil || len(got) != claims {
+	if got, err := w.ClaimIfFree(w.Context(), id, 10, 0, 10); err != nil || len(got) != claims {
 		w.Fatalf("claimed %d, want %d, error %v", len(got), claims, err)
 	}
 	return id

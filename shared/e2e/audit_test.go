@@ -165,7 +165,7 @@ func (s *system) writer(name string) writer {
 
 func (w writer) claim() store.Claim {
 	w.Helper()
-	claims, err := w.ClaimIfFree(w.Context(), w.me, 1, 0)
+	claims, err := w.ClaimIfFree(w.Context(), w.me, 1, 0, 1)
 	if err != nil || len(claims) != 1 {
 		w.Fatalf("claims %v, error %v", claims, err)
 	}

@@ -65,7 +65,7 @@ func BenchmarkClaim(b *testing.B) {
 			}
 			wg.Go(func() {
 				for claimed.Load() < jobs && b.Context().Err() == nil {
-					claims, err := s.store.ClaimIfFree(b.Context(), me, batch, 0)
+					claims, err := s.store.ClaimIfFree(b.Context(), me, batch, 0, batch)
 					if err != nil {
 						b.Error(err)
 						return

@@ -35,9 +35,10 @@ const FaultMemory = 10 * time.Minute
 // claimJobs takes jobs of sessions that nobody alive holds.
 //
 // The claimer must itself be alive and not draining. The fair share is of what
-// connectors without room do not hold, among those with room. A job that waited
-// over two seconds is taken beyond it: a share must not leave a job unclaimed
-// while there are slots. Jobs of sessions that are no longer wanted
+// connectors without room do not hold, among those with room. Whoever cannot
+// connect at once leaves the job to those who can. A job that waited over two
+// seconds is taken whatever the share and the queue: neither must leave a job
+// unclaimed while there are slots. Jobs of sessions that are no longer wanted
 // are removed on the way.
 const claimJobs = `
 WITH me AS (
@@ -48,7 +49,7 @@ WITH me AS (
 ), quota AS (
     SELECT GREATEST(0, LEAST($2::bigint, GREATEST(
         (SELECT count(*) FROM start_job WHERE available_at < now() - interval '2 seconds'),
-        (SELECT ceil((count(*) - others.full_held) * 1.1 / (1 + others.open)) FROM session WHERE desired = 'running')::bigint - $3::bigint))) AS jobs
+        LEAST($5::bigint, (SELECT ceil((count(*) - others.full_held) * 1.1 / (1 + others.open)) FROM session WHERE desired = 'running')::bigint - $3::bigint)))) AS jobs
     FROM me, others WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
 ), picked AS (
     SELECT j.session_id, r.holder, c.heard_at FROM start_job j
@@ -79,9 +80,11 @@ SELECT s.id, s.tenant_id, s.name, k.epoch, s.desired, s.generation, s.desired_at
 FROM claimed k JOIN session s ON s.id = k.session_id`
 
 // ClaimIfFree claims at most slots sessions for a connector that counts held
-// against its fair share of the fleet, in one statement however many.
-func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held int) ([]Claim, error) {
-	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory))
+// against its fair share of the fleet and can connect soon of them soon; what
+// nobody else took for a while it takes all the same. It is one statement
+// however many.
+func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held, soon int) ([]Claim, error) {
+	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory), soon)
 }
 
 func scanClaim(rows *sql.Rows) (Claim, error) {

@@ -44,7 +44,7 @@ func TestConcurrentClaimsGiveEverySessionOneHolder(t *testing.T) {
 		me := f.connector(fmt.Sprint("c", i))
 		wg.Go(func() {
 			for range 40 {
-				claims, err := f.ClaimIfFree(t.Context(), me, 5, 0)
+				claims, err := f.ClaimIfFree(t.Context(), me, 5, 0, 5)
 				if err != nil {
 					t.Error(err)
 					return
@@ -81,7 +81,7 @@ func TestFairShareLeavesRoomForOthersUnlessJobsWait(t *testing.T) {
 		t.Fatalf("claimed %d, want the fair share of 11", n)
 	}
 	f.sql(`UPDATE start_job SET available_at = now() - interval '3 seconds'`)
-	rest := must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), one, 100, 11))
+	rest := must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), one, 100, 11, 100))
 	if len(rest) != 9 {
 		t.Fatalf("claimed %d of the 9 that waited", len(rest))
 	}
@@ -337,15 +337,38 @@ func TestTheFairShareIsOfThoseWithRoom(t *testing.T) {
 		f.start(session.Name(fmt.Sprint("s", i)))
 	}
 	f.sql(`UPDATE connector SET slots = 10 WHERE id = $1`, string(full))
-	must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), full, 10, 0))
+	must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), full, 10, 0, 10))
 	f.beat(full, store.Vitals{Held: 10})
-	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 100, 0))); n != 50 { // 1.1 x 90 / 2
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 100, 0, 100))); n != 50 { // 1.1 x 90 / 2
 		t.Errorf("claimed %d, want 50", n)
 	}
-	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 50, 50))); n != 0 {
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 50, 50, 50))); n != 0 {
 		t.Errorf("claimed %d more, want none", n)
 	}
-	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 100, 0))); n != 40 {
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 100, 0, 100))); n != 40 {
 		t.Errorf("the other claimed %d, want 40", n)
+	}
+}
+
+// A queue in front of one connector leaves jobs to the others, for a while.
+func TestWhoCannotConnectSoonLeavesJobsToOthers(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	me := f.connector("me")
+	for i := range 20 {
+		f.start(session.Name(fmt.Sprint("s", i)))
+	}
+	claim := func(soon int) int {
+		t.Helper()
+		return len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), me, 100, 0, soon)))
+	}
+	for soon, want := range map[int]int{-3: 0, 0: 0, 5: 5} {
+		if n := claim(soon); n != want {
+			t.Errorf("claimed %d, want %d", n, want)
+		}
+	}
+	f.sql(`UPDATE start_job SET available_at = now() - interval '3 seconds'`)
+	if n := claim(0); n != 15 {
+		t.Errorf("claimed %d that nobody took, want 15", n)
 	}
 }

@@ -43,7 +43,7 @@ func TestFleetStatusFollowsTheSessions(t *testing.T) {
 	}
 
 	// Another one takes it and leaves: its slots no longer count, what it holds does.
-	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 1, 0))); n != 1 {
+	if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), other, 1, 0, 1))); n != 1 {
 		t.Fatalf("claimed %d", n)
 	}
 	if err := f.SetDraining(t.Context(), other); err != nil {

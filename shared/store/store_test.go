@@ -74,7 +74,7 @@ func (f *fleet) connector(name string) session.ConnectorID {
 
 func (f *fleet) claim(me session.ConnectorID, slots int) []store.Claim {
 	f.Helper()
-	return must[[]store.Claim](f)(f.ClaimIfFree(f.Context(), me, slots, 0))
+	return must[[]store.Claim](f)(f.ClaimIfFree(f.Context(), me, slots, 0, slots))
 }
 
 func (f *fleet) status(name session.Name) (session.Status, session.ReasonCode) {
