@@ -56,7 +56,7 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 		return nil, err
 	}
 	c := &Conn{device: d, sockets: newSockets(d.term.Held), order: newOrder(), dialed: make(chan struct{})}
-	fence(device, d.term.Held, c.order)
+	fence(device, d.gate, c.order)
 	// whatsmeow's own context ends a moment after the caller's: see end.
 	var own context.Context
 	own, c.cancel = context.WithCancelCause(c.sockets.in(context.WithoutCancel(ctx)))

@@ -86,6 +86,7 @@ type Term struct {
 type Device struct {
 	devices   *Devices
 	term      Term
+	gate      *gate
 	client    *http.Client
 	container *sqlstore.Container
 	file      *sql.DB // nil for the shared database
@@ -98,7 +99,7 @@ func (d *Devices) Open(ctx context.Context, term Term) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config.proxy: %w", err)
 	}
-	device := &Device{devices: d, term: term, client: client}
+	device := &Device{devices: d, term: term, gate: newGate(term.Held), client: client}
 	switch term.Config.Store.Dialect {
 	case session.Postgres:
 		device.container = d.shared
@@ -193,10 +194,17 @@ func (d *Device) filePath() (string, error) {
 	return filepath.Join(d.devices.config.DataDir, own, relative), nil
 }
 
-// Close gives the store back. Connections must be closed before.
+// Close gives the store back. Connections must be closed before. It waits for
+// the writes that have begun and refuses more, so that the next holder finds the
+// last one; those that do not end within ten seconds are an error, and may come
+// after it.
 func (d *Device) Close() error {
-	if d.file == nil {
-		return nil
+	err := d.gate.close()
+	if err != nil {
+		d.term.Log.Error("the term ends over writes that are still under way", "error", err.Error())
 	}
-	return d.file.Close()
+	if d.file != nil {
+		err = errors.Join(err, d.file.Close())
+	}
+	return err
 }

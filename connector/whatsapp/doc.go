@@ -22,6 +22,24 @@
 // the connection ends, every write of the device stores asks the term first
 // (fence.go), and so does every write to the socket (socket.go).
 //
+// A write that has asked may still be under way when its term ends, waiting for
+// a connection, for a lock or for the answer to its commit. The next holder must
+// not load a session that such a write then overwrites. So all writes of a term
+// pass one gate (gate.go), a transaction from its begin to its commit.
+// [Device.Close] shuts it before the session is released: what comes later is
+// refused, and what is inside is waited for.
+//
+//   - Most of it ends with its connection, whose context whatsmeow hands down.
+//   - What whatsmeow detaches from that may finish, for eight seconds, and is
+//     cancelled then.
+//   - What does not end within two more is given up with an error, and the release
+//     goes ahead. A transaction of ours does not commit any more; a single
+//     statement may. Where the fleet took the term away, only these two seconds
+//     are waited.
+//
+// The gate knows what the driver knows. A statement that Postgres has, and whose
+// connection broke before the answer, has failed here and may come true there.
+//
 // # Panics
 //
 // whatsmeow trusts what WhatsApp sends, and a panic in one of its goroutines

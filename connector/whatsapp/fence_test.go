@@ -34,7 +34,8 @@ func TestEveryWriterIsFenced(t *testing.T) {
 	var over error
 	device := &store.Device{Container: inner, LIDs: inner, Initialized: true}
 	device.SetAllStores(inner)
-	fence(device, func() error { return over }, newOrder())
+	gate := newGate(func() error { return over })
+	fence(device, gate, newOrder())
 
 	used := map[string]bool{}
 	for _, part := range []struct {
@@ -51,12 +52,16 @@ func TestEveryWriterIsFenced(t *testing.T) {
 			reader := slices.Contains(readers, name)
 			used[name] = true
 			over = nil
-			err := call(t, method)
+			ctx := &insideOf{Context: t.Context(), gate: gate}
+			err := call(ctx, method)
 			if err != nil && !errors.Is(err, reached) {
 				t.Errorf("%s in the term: %v", name, err)
 			}
+			if ctx.inside == reader {
+				t.Errorf("%s (reader: %v) inside of the gate: %v", name, reader, ctx.inside)
+			}
 			over = session.ErrFenced
-			if err := call(t, method); errors.Is(err, session.ErrFenced) == reader {
+			if err := call(t.Context(), method); errors.Is(err, session.ErrFenced) == reader {
 				t.Errorf("%s (reader: %v) after the term: %v", name, reader, err)
 			}
 		}
@@ -68,14 +73,27 @@ func TestEveryWriterIsFenced(t *testing.T) {
 	}
 }
 
+// insideOf notes whether a gate had been entered when somebody asked for the end of the context.
+type insideOf struct {
+	context.Context
+	gate   *gate
+	inside bool
+}
+
+func (c *insideOf) Done() <-chan struct{} {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	c.inside = c.inside || c.gate.inside > 0
+	return c.Context.Done()
+}
+
 // call calls a method with empty arguments and returns its error.
-func call(t *testing.T, method reflect.Value) error {
-	t.Helper()
+func call(ctx context.Context, method reflect.Value) error {
 	var args []reflect.Value
 	for i := range method.Type().NumIn() {
 		switch in := method.Type().In(i); {
 		case in == reflect.TypeFor[context.Context]():
-			args = append(args, reflect.ValueOf(t.Context()))
+			args = append(args, reflect.ValueOf(ctx))
 		case in == reflect.TypeFor[*store.Device]():
 			args = append(args, reflect.ValueOf(&store.Device{Initialized: true}))
 		case in == reflect.TypeFor[func(context.Context) error]():
@@ -96,7 +114,7 @@ func TestEveryStoreOfADeviceIsFenced(t *testing.T) {
 		jid := h.pair("5511999999999")
 		device, err := h.load(t.Context(), jid)
 		h.must(err)
-		fence(device, h.term.Held, newOrder())
+		fence(device, h.gate, newOrder())
 		isFenced(t, device)
 		// Refused from inside the device, too.
 		h.over.Store(true)
@@ -155,7 +173,7 @@ func TestDecryptionIsNotCommittedAfterTheTerm(t *testing.T) {
 		h := newRig(t).open(dialect)
 		device, err := h.load(t.Context(), h.pair("5511999999999"))
 		h.must(err)
-		fence(device, h.term.Held, newOrder())
+		fence(device, h.gate, newOrder())
 		before := h.dump()
 		err = device.EventBuffer.DoDecryptionTxn(t.Context(), func(ctx context.Context) error {
 			h.must(device.Sessions.PutSession(ctx, "551:0", []byte("ratchet")))
