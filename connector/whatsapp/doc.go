@@ -37,8 +37,9 @@
 //     statement may. Where the fleet took the term away, only these two seconds
 //     are waited.
 //
-// The gate knows what the driver knows. A statement that Postgres has, and whose
-// connection broke before the answer, has failed here and may come true there.
+// The gate knows what the driver knows. What Postgres has and does not answer is
+// the store's to end: by a timeout of the server that is shorter than the
+// driver's, and by ending the connections of a connector that died.
 //
 // # Panics
 //

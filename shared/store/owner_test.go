@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -95,5 +96,29 @@ func TestAPoolThatMayNotWriteDoesNot(t *testing.T) {
 	over.Store(false)
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("after it: %v", err)
+	}
+}
+
+// A statement that the pool gives up does not land when the lock that it waited
+// for goes.
+func TestAStatementThatIsGivenUpDoesNotLand(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.sql(`CREATE TABLE ratchet (step int); INSERT INTO ratchet VALUES (0)`)
+	lock := must[*sql.Tx](f)(f.DB().BeginTx(t.Context(), nil))
+	if _, err := lock.Exec(`UPDATE ratchet SET step = 1`); err != nil {
+		t.Fatal(err)
+	}
+	s := must[*store.Store](f)(store.Open(f.url, store.Options{Answer: time.Second, Owner: func() session.ConnectorID { return "c" }}))
+	t.Cleanup(func() { s.Close() })
+	if _, err := s.DB().ExecContext(t.Context(), `UPDATE ratchet SET step = 2`); err == nil {
+		t.Fatal("it did not wait for the lock")
+	}
+	if err := lock.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	f.sql(`BEGIN; LOCK TABLE ratchet IN ACCESS EXCLUSIVE MODE; COMMIT`) // after whatever waits for it
+	if n := f.count(`SELECT step FROM ratchet`); n != 1 {
+		t.Errorf("step %d", n)
 	}
 }

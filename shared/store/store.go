@@ -41,18 +41,18 @@ type Options struct {
 // Open checks the URL and prepares the pool; it does not connect. sslmode must
 // be in the URL: the driver's default differs from libpq's and surprises.
 func Open(databaseURL string, o Options) (*Store, error) {
+	if o.MaxOpen == 0 {
+		o.MaxOpen = 2
+	}
+	if o.Answer == 0 {
+		o.Answer = 10 * time.Second
+	}
 	dsn, err := dsnOf(databaseURL, o)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := pq.NewConnector(dsn); err != nil {
 		return nil, errors.New("DATABASE_URL is not a usable Postgres URL") // the driver's text may hold the password
-	}
-	if o.MaxOpen == 0 {
-		o.MaxOpen = 2
-	}
-	if o.Answer == 0 {
-		o.Answer = 10 * time.Second
 	}
 	db := sql.OpenDB(&connector{dsn: dsn, dialer: patientDialer{o.Answer, o.Held}, name: o.ApplicationName, owner: o.Owner})
 	db.SetMaxOpenConns(o.MaxOpen)
@@ -82,6 +82,9 @@ func dsnOf(databaseURL string, o Options) (string, error) {
 	}
 	if o.Owner != nil {
 		query.Set("idle_in_transaction_session_timeout", strconv.FormatInt(milliseconds(idleInTransaction), 10))
+		if o.Answer > 0 { // the server gives a statement up before we do, or it may land later
+			query.Set("statement_timeout", strconv.FormatInt(milliseconds(o.Answer*4/5), 10))
+		}
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
