@@ -11,6 +11,7 @@ import (
 
 	"github.com/wafleet/wafleet/connector/runner"
 	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/fault"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -211,28 +212,11 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 	}
 }
 
-// maxFaults is how many terms in a row a bug may end.
-const maxFaults = 3
-
-var faultPause = backoff.Policy{Base: time.Second, Max: 30 * time.Second}
-
-// judge decides what becomes of a session whose term ended by a panic: another
-// try after a pause, or quarantine. before is how many terms a panic has ended
-// already, on whatever connector.
+// judge completes the last report of a term.
 func judge(before int, outcome runner.Outcome) store.Report {
-	report := outcome.Report
-	if !outcome.Panicked {
-		report.Faults = store.NoFaults
-		return report
+	if outcome.Panicked {
+		return fault.Judge(outcome.Report, before)
 	}
-	report.Faults = before + 1
-	code := session.InternalError
-	report.State, report.RetryIn = session.Starting, faultPause.Pause(report.Faults)
-	if report.Faults >= maxFaults {
-		code = session.Quarantined
-		report.State, report.RetryIn = session.Failed, 0
-	}
-	reason := session.NewReason(code, time.Time{}, "")
-	report.Code, report.Message = reason.Code, reason.Message
-	return report
+	outcome.Report.Faults = store.NoFaults
+	return outcome.Report
 }

@@ -73,10 +73,14 @@ func (s *Store) SetStateIfEpoch(ctx context.Context, me session.ConnectorID, rep
 	return s.writeReports(ctx, "report states", setStateIfEpoch, me, reports)
 }
 
-// releaseIfEpoch gives sessions back. What the user wants is read again here:
-// a session that is still wanted gets a job in the same transaction, one that
-// was stopped meanwhile does not. A session that gave up gets one only if it
-// may be tried again later.
+// goesOn tells, of a session s and its last report w, whether somebody should
+// claim it. What the user wants is read again here: a session that was stopped
+// meanwhile is left alone, as is one that gave up, unless it may be tried again
+// later or the user has asked anew.
+const goesOn = `s.desired = 'running' AND (w.state <> 'FAILED' OR w.seen_generation < s.generation OR w.retry_at IS NOT NULL)`
+
+// releaseIfEpoch gives sessions back, and a job in the same transaction to those
+// that go on.
 //
 // The hints are joined in a way that bears on the result: the planner drops an
 // outer join to one row that nothing reads, and with it the hints.
@@ -91,7 +95,7 @@ WITH u AS (SELECT * FROM ` + reportRows + `), written AS (
 ), queued AS (
     INSERT INTO start_job (session_id, available_at)
     SELECT s.id, GREATEST(now(), w.retry_at) FROM written w JOIN session s ON s.id = w.session_id
-    WHERE s.desired = 'running' AND (w.state <> 'FAILED' OR w.seen_generation < s.generation OR w.retry_at IS NOT NULL)
+    WHERE ` + goesOn + `
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
 ), hinted AS (SELECT pg_notify('` + HintChannel + `', session_id::text) FROM queued)
