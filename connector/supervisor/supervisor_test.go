@@ -152,8 +152,20 @@ func TestPanicsPauseAndThenQuarantine(t *testing.T) {
 				t.Errorf("after %d: tried again in %v", before, r.RetryIn)
 			}
 		}
+		w.onOpen = func(context.Context, store.Claim) error {
+			time.Sleep(store.FaultMemory + time.Second)
+			panic("bug, after a long time")
+		}
+		late := claim("a", 5)
+		late.Faults = 2
+		w.queue(late)
+		time.Sleep(store.FaultMemory + 2*time.Second)
+		w.take()
+		if r := w.reports[len(w.reports)-1]; r.Epoch != 5 || r.State != session.Starting || r.Faults != 1 {
+			t.Errorf("a fault long after the others ended as %+v", r)
+		}
 		w.onOpen = nil
-		c := claim("a", 5)
+		c := claim("a", 6)
 		c.Faults = 2
 		w.queue(c)
 		w.leave()

@@ -19,6 +19,7 @@ import (
 // term is one claimed session, from the claim to the release.
 type term struct {
 	claim store.Claim
+	began time.Time
 	ctx   context.Context         // the authority of this term
 	lose  context.CancelCauseFunc // ends it
 	gone  chan struct{}           // closed when the session is given back
@@ -111,7 +112,7 @@ func (t *term) run(r *runner.Runner) (released bool) {
 // and its device store are open.
 func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 	ctx, lose := context.WithCancelCause(authority)
-	t := &term{claim: c, ctx: ctx, lose: lose, gone: make(chan struct{})}
+	t := &term{claim: c, began: time.Now(), ctx: ctx, lose: lose, gone: make(chan struct{})}
 	s.mu.Lock()
 	before := s.held[c.ID]
 	s.held[c.ID] = t
@@ -196,7 +197,7 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 	if outcome.Fenced {
 		return
 	}
-	report := judge(t.claim.Faults, outcome)
+	report := t.judge(outcome)
 	err := s.reporter.Release(ctx, report)
 	switch {
 	case err == nil:
@@ -212,11 +213,16 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 	}
 }
 
-// judge completes the last report of a term.
-func judge(before int, outcome runner.Outcome) store.Report {
-	if outcome.Panicked {
-		return fault.Judge(outcome.Report, before)
+// judge completes the last report of a term. One that went well for long has
+// nothing to do with the faults before it.
+func (t *term) judge(outcome runner.Outcome) store.Report {
+	if !outcome.Panicked {
+		outcome.Report.Faults = store.NoFaults
+		return outcome.Report
 	}
-	outcome.Report.Faults = store.NoFaults
-	return outcome.Report
+	before := t.claim.Faults
+	if time.Since(t.began) > store.FaultMemory {
+		before = 0
+	}
+	return fault.Judge(outcome.Report, before)
 }
