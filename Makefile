@@ -63,7 +63,7 @@ clean: ## Remove what was built; the data of make run stays in .data
 # Always built: the go command knows best what is up to date.
 programs:
 	@test -x bin/connector || echo "building (the first time takes up to a minute) ..."
-	@$(GOBUILD) -o bin/ ./connector ./infra/local && mv -f bin/local bin/wafleet-local
+	@$(GOBUILD) -o bin/ ./connector ./connector/guard ./infra/local && mv -f bin/local bin/wafleet-local
 bin/api:
 	@$(GOBUILD) -o $@ ./functions/api
 bin/migrate:

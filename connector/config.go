@@ -34,6 +34,9 @@ type config struct {
 	TaskMetadata string `env:"ECS_CONTAINER_METADATA_URI_V4"`
 	// Agent is set by ECS: where a container asks not to be stopped.
 	Agent string `env:"ECS_AGENT_URI"`
+	// LeaseFD and CrashFD are set by a guard: pipes that it reads.
+	LeaseFD int `env:"GUARD_LEASE_FD"`
+	CrashFD int `env:"GUARD_CRASH_FD"`
 
 	Version           string        `env:"WHATSAPP_VERSION"`
 	DialAddr          string        `env:"WHATSAPP_DIAL_ADDR"`

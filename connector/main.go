@@ -31,6 +31,10 @@ func main() {
 	}
 }
 
+// samePress is how long signals count as one: a guard passes on what a service
+// manager has sent to every process already.
+const samePress = 500 * time.Millisecond
+
 func run(args []string) error {
 	switch {
 	case len(args) == 0:
@@ -59,7 +63,7 @@ func run(args []string) error {
 	// The first signal begins the drain; a second one ends the process at once.
 	intake, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	context.AfterFunc(intake, stop)
+	context.AfterFunc(intake, func() { time.AfterFunc(samePress, stop) })
 	process, err := newProcess(c, listener, log)
 	if err != nil {
 		listener.Close()

@@ -35,11 +35,12 @@ type process struct {
 	listener net.Listener
 	log      *slog.Logger
 	pools
-	devices *whatsapp.Devices
-	pacer   *rate.Limiter
-	state   health.State
-	metrics *metrics.Metrics
-	task    string // ARN of the ECS task; set before the first lease, empty outside of ECS
+	devices  *whatsapp.Devices
+	pacer    *rate.Limiter
+	state    health.State
+	metrics  *metrics.Metrics
+	guardian guardian
+	task     string // ARN of the ECS task; set before the first lease, empty outside of ECS
 
 	holding atomic.Pointer[holding]
 }
@@ -54,6 +55,9 @@ type holding struct {
 func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, error) {
 	p := &process{config: c, listener: listener, log: log, pacer: rate.NewLimiter(rate.Limit(c.Connects), c.Connects)}
 	var err error
+	if p.guardian, err = openGuardian(c.LeaseFD, c.CrashFD); err != nil {
+		return nil, err
+	}
 	owner := whileHolding(p, func(h *holding) session.ConnectorID { return h.me })
 	held := whileHolding(p, func(h *holding) error { return h.trust.Err() })
 	if p.pools, err = openPools(c, owner, held); err != nil {
@@ -189,7 +193,7 @@ func (p *process) hold(ctx, intake context.Context) error {
 	host, _ := os.Hostname()
 	me := store.Connector{ID: session.NewConnectorID(host), Address: p.listener.Addr().String(), Slots: p.config.Slots, Version: version, Task: p.task}
 	log := p.log.With("connector", string(me.ID))
-	return lease.Hold(ctx, heartbeat{p.beats, whileHolding(p, func(h *holding) store.Vitals { return h.supervisor.Vitals() })}, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
+	return lease.Hold(ctx, heartbeat{p.beats, p.guardian, whileHolding(p, func(h *holding) store.Vitals { return h.supervisor.Vitals() })}, me, p.config.lease, log, func(authority context.Context, trust *lease.Trust) error {
 		log.Info("connector registered", "slots", me.Slots, "address", me.Address, "version", me.Version, "client_version", p.devices.Versions().Current())
 		return p.supervise(authority, intake, me.ID, trust, log)
 	})

@@ -34,10 +34,27 @@ func whileHolding[T any](p *process, read func(*holding) T) func() T {
 }
 
 // heartbeat is the store of a lease; each beat also tells the vitals of what is
-// held through it.
+// held through it, and the guardian hears which lease there is to end.
 type heartbeat struct {
 	*store.Store
-	vitals func() store.Vitals
+	guardian guardian
+	vitals   func() store.Vitals
+}
+
+// Register tells the guardian first: the answer may be lost after the row was
+// written.
+func (h heartbeat) Register(ctx context.Context, c store.Connector, ttl time.Duration) error {
+	h.guardian.tell(c.ID)
+	return h.Store.Register(ctx, c, ttl)
+}
+
+// EndLease leaves the guardian nothing to do.
+func (h heartbeat) EndLease(ctx context.Context, id session.ConnectorID) error {
+	err := h.Store.EndLease(ctx, id)
+	if err == nil {
+		h.guardian.tell("")
+	}
+	return err
 }
 
 // RenewHeld hides the store's, which wants the vitals too.

@@ -71,5 +71,6 @@
 //     WhatsApp sent.
 //
 // A panic there is fatal. Every goroutine of a connection carries the session's
-// id as a profiling label, so that the report of the crash can name it.
+// id as a profiling label, so that the report of the crash names it; package
+// guard reads that.
 package whatsapp

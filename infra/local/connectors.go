@@ -13,9 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wafleet/wafleet/infra/local/child"
 	"github.com/wafleet/wafleet/infra/local/logs"
-	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/child"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
@@ -24,19 +23,9 @@ const (
 	connectorGrace = 8 * time.Second
 	// registerTimeout is how long the connectors may take to show up.
 	registerTimeout = 15 * time.Second
-	// endLeaseTimeout bounds the write that follows a known death.
-	endLeaseTimeout = 2 * time.Second
-	// registeredMessage is the log line that tells a connector's id.
+	// registeredMessage is the log line of a connector that is ready.
 	registeredMessage = "connector registered"
 )
-
-// leases ends the leases of connectors that are known to be gone, and lets the
-// others know what they may take over. Without the second a restarted fleet of
-// one would find out by its own scan, seconds later.
-type leases interface {
-	EndLease(ctx context.Context, id session.ConnectorID) error
-	EnqueueOrphans(ctx context.Context) (jobs int, err error)
-}
 
 // fleet is all connectors of this machine.
 type fleet struct {
@@ -49,19 +38,16 @@ type fleet struct {
 type connector struct {
 	name   string
 	log    *logs.Log
-	tenure *tenure
-	leases leases
 	screen *console
 
 	mu         sync.Mutex // guards what follows
-	id         session.ConnectorID
 	address    string
 	registered chan struct{} // closed at the first registration
 	known      bool          // registered is closed
 }
 
-// connectorBinary is the one beside this program.
-func connectorBinary() (string, error) {
+// beside finds a program that was built together with this one.
+func beside(name string) (string, error) {
 	own, err := os.Executable()
 	if err != nil {
 		return "", err
@@ -69,21 +55,28 @@ func connectorBinary() (string, error) {
 	if own, err = filepath.EvalSymlinks(own); err != nil {
 		return "", err
 	}
-	path := filepath.Join(filepath.Dir(own), "connector")
+	path := filepath.Join(filepath.Dir(own), name)
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("the connector program is missing (make build makes it): %w", err)
+		return "", fmt.Errorf("the program %s is missing (make build makes it): %w", name, err)
 	}
 	return path, nil
 }
 
 // fleetConfig is what the members have in common.
 type fleetConfig struct {
-	members int
-	program child.Program
-	dir     string // of the tenures
-	logs    logs.Dir
-	leases  leases
-	screen  *console
+	members   int
+	program   child.Program // the guard, without arguments
+	connector string        // what it guards
+	tenures   string        // directory; see package guard
+	logs      logs.Dir
+	screen    *console
+}
+
+// guarded is the program of one member.
+func (c fleetConfig) guarded(name string) child.Program {
+	program := c.program
+	program.Args = []string{"-tenure", filepath.Join(c.tenures, name), c.connector}
+	return program
 }
 
 // startFleet starts the members and keeps them until stop.
@@ -92,39 +85,20 @@ func startFleet(ctx, hurry context.Context, config fleetConfig) (*fleet, error) 
 	f := &fleet{cancel: cancel}
 	for i := range config.members {
 		name := "connector-" + strconv.Itoa(i+1)
-		c, err := newConnector(ctx, name, config)
+		log, err := config.logs.Open(name)
 		if err != nil {
 			f.stop()
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		c := &connector{name: name, log: log, screen: config.screen, registered: make(chan struct{})}
 		f.members = append(f.members, c)
-		f.kept.Go(func() { c.keep(running, hurry, config.program) })
+		f.kept.Go(func() { c.keep(running, hurry, config.guarded(name)) })
 	}
 	return f, nil
 }
 
-// newConnector also ends the lease of a predecessor that could not do it.
-func newConnector(ctx context.Context, name string, config fleetConfig) (*connector, error) {
-	tenure, last, err := openTenure(ctx, filepath.Join(config.dir, name))
-	if err != nil {
-		return nil, err
-	}
-	log, err := config.logs.Open(name)
-	if err != nil {
-		tenure.close()
-		return nil, err
-	}
-	c := &connector{
-		name: name, log: log, tenure: tenure, leases: config.leases, screen: config.screen,
-		registered: make(chan struct{}), id: last,
-	}
-	c.endLease()
-	return c, nil
-}
-
 func (c *connector) keep(ctx, hurry context.Context, program child.Program) {
 	program.Line, program.Ended = c.line, c.ended
-	program.Files = []*os.File{c.tenure.file}
 	if err := child.Keep(ctx, hurry, program); err != nil {
 		c.screen.Step("%s: %v", c.name, err)
 	}
@@ -136,7 +110,6 @@ func (f *fleet) stop() {
 	f.kept.Wait()
 	for _, c := range f.members {
 		_ = c.log.Close() // nothing is buffered
-		c.tenure.close()
 	}
 }
 
@@ -174,27 +147,26 @@ func (c *connector) line(text string) {
 		return
 	}
 	var line struct {
-		Message   string              `json:"msg"`
-		Connector session.ConnectorID `json:"connector"`
-		Address   string              `json:"address"`
+		Message string `json:"msg"`
+		Address string `json:"address"`
 	}
-	if json.Unmarshal([]byte(text), &line) != nil || line.Message != registeredMessage || line.Connector == "" {
+	if json.Unmarshal([]byte(text), &line) != nil || line.Message != registeredMessage {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.id, c.address = line.Connector, line.Address
-	c.record()
+	c.address = line.Address
 	if !c.known {
 		c.known = true
 		close(c.registered)
 	}
 }
 
-// ended is told that the child is gone. An orderly one has ended its own lease;
-// ending it once more does no harm.
+// ended is told that the child is gone. Its guard has ended its lease.
 func (c *connector) ended(end child.End) {
-	c.endLease()
+	c.mu.Lock()
+	c.address = ""
+	c.mu.Unlock()
 	if !end.Asked {
 		c.screen.Line(c.screen.Loud(fmt.Sprintf("%s ended by itself (%v); it starts again in %s. Its log: %s",
 			c.name, reasonOf(end.Err), end.Pause.Round(10*time.Millisecond), c.log.Path())))
@@ -206,39 +178,6 @@ func reasonOf(err error) error {
 		return errors.New("exit status 0")
 	}
 	return err
-}
-
-// endLease frees the sessions of a process that is known to be gone. Where the
-// write fails the lease passes by itself.
-func (c *connector) endLease() {
-	c.mu.Lock()
-	id := c.id
-	c.mu.Unlock()
-	if id == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), endLeaseTimeout)
-	defer cancel()
-	err := c.leases.EndLease(ctx, id)
-	if err == nil {
-		_, err = c.leases.EnqueueOrphans(ctx)
-	}
-	if err != nil {
-		c.screen.Step("%s: the sessions it held move only when its lease passes: %v", c.name, err)
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.id, c.address = "", ""
-	c.record()
-}
-
-// record leaves the id to the next run, in case this one cannot end the lease.
-// The caller holds mu.
-func (c *connector) record() {
-	if err := c.tenure.hold(c.id); err != nil {
-		c.screen.Step("%s: its id cannot be kept: %v", c.name, err)
-	}
 }
 
 // connectorEnvironment is everything that a connector gets to know.

@@ -11,7 +11,7 @@
 //	wafleet-local ── API (in process, the handler that Lambda serves)
 //	     │      ├─── WhatsApp simulator (in process), unless the real one is used
 //	     │      ├─── Postgres (child, package pgserver), unless DATABASE_URL is set
-//	     └──────┴─── connector, CONNECTORS times (children, the binary of production)
+//	     └──────┴─── guard ── connector, CONNECTORS times (children, the binaries of production)
 //
 // # Start and stop
 //
@@ -31,18 +31,18 @@
 //
 // # Connectors
 //
-// Each is kept by package child: a dead one is reported and restarted. The
-// parent knows that a dead child is dead, so it ends its lease at once and the
-// sessions move within a second. The id comes from the child's log: the line
-// "connector registered" with the key "connector". Where the parent was killed
-// as well, the next run does it.
+// Each runs below a guard (package guard), as in production: where it dies, its
+// sessions move within a second, and the session that ended it is found. Package
+// child keeps the guard running: an end is reported and followed by a restart.
+// Where the parent was killed, and all guards with it, the next run's guards end
+// the leases.
 //
 // # State
 //
 //	.data/lock            held while a run lives
 //	.data/apikey          the key made by the first run, mode 0600
 //	.data/run.json        ports, key and database of this run, mode 0600; removed at the end
-//	.data/run/            per connector, who it is: see tenure
+//	.data/run/            per connector, who it is: see package guard
 //	.data/real-whatsapp   a mark, see guard.go
 //	.data/postgres*       see package pgserver
 //	.data/devices/        the sessions' own data directories

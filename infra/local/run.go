@@ -11,8 +11,8 @@ import (
 
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
-	"github.com/wafleet/wafleet/infra/local/child"
 	"github.com/wafleet/wafleet/infra/local/logs"
+	"github.com/wafleet/wafleet/shared/child"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -21,7 +21,11 @@ import (
 // that the package comment draws: each deferred stop undoes the start above it.
 func run(ctx, hurry context.Context, set settings, screen *console) (err error) {
 	began := time.Now()
-	binary, err := connectorBinary()
+	binary, err := beside("connector")
+	if err != nil {
+		return err
+	}
+	guard, err := beside("guard")
 	if err != nil {
 		return err
 	}
@@ -67,8 +71,8 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 	defer func() { err = errors.Join(err, stopSimulator(hurry)) }()
 
 	fleet, err := startFleet(ctx, hurry, fleetConfig{
-		members: set.Connectors, dir: data.in("run"), logs: dir, leases: db, screen: screen,
-		program: child.Program{Path: binary, Env: connectorEnvironment(set, data, db.url, to), Grace: connectorGrace},
+		members: set.Connectors, connector: binary, tenures: data.in("run"), logs: dir, screen: screen,
+		program: child.Program{Path: guard, Env: connectorEnvironment(set, data, db.url, to), Grace: connectorGrace},
 	})
 	if err != nil {
 		return err

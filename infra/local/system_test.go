@@ -41,7 +41,7 @@ func TestSystem(t *testing.T) {
 	}
 	s.checkRefusedRun(t)
 	if killConnector(t, first.process.Pid) {
-		poll(t, "the death is reported", func() bool { return strings.Contains(first.out.String(), "ended by itself (signal: killed)") })
+		poll(t, "the death is reported", func() bool { return strings.Contains(first.out.String(), "ended by itself (exit status 137)") })
 	}
 	for name := range dialects {
 		s.awaitWorking(t, name)
@@ -68,7 +68,7 @@ type system struct {
 func buildSystem(t *testing.T) *system {
 	t.Helper()
 	s := &system{dir: t.TempDir(), port: freePort(t), control: freePort(t), secrets: []string{systemKey}}
-	for name, source := range map[string]string{"wafleet-local": ".", "connector": "../../connector"} {
+	for name, source := range map[string]string{"wafleet-local": ".", "connector": "../../connector", "guard": "../../connector/guard"} {
 		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(s.dir, "bin", name), source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -243,16 +243,26 @@ func (s *system) checkLogs(t *testing.T) {
 	}
 }
 
-// killConnector kills one child of the parent, where the machine has pgrep.
+// killConnector kills one connector below its guard, where the machine has pgrep.
 func killConnector(t *testing.T, parent int) bool {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "pgrep", "-P", strconv.Itoa(parent), "-x", "connector").Output()
-	pids := strings.Fields(string(out))
-	if err != nil || len(pids) != 2 {
-		t.Logf("no connector is killed: pgrep says %q, %v", out, err)
+	below := func(parent, name string) []string {
+		out, err := exec.CommandContext(t.Context(), "pgrep", "-P", parent, "-x", name).Output()
+		if err != nil {
+			t.Logf("pgrep says %q, %v", out, err)
+		}
+		return strings.Fields(string(out))
+	}
+	guards := below(strconv.Itoa(parent), "guard")
+	if len(guards) != 2 {
+		t.Logf("no connector is killed: the guards are %v", guards)
 		return false
 	}
-	pid, _ := strconv.Atoi(pids[0])
+	connectors := below(guards[0], "connector")
+	if len(connectors) != 1 {
+		t.Fatalf("a guard has the children %v", connectors)
+	}
+	pid, _ := strconv.Atoi(connectors[0])
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

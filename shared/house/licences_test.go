@@ -24,10 +24,10 @@ var readByHand = map[string]string{
 }
 
 // programs is what somebody may distribute.
-var programs = []string{"functions/api", "functions/migrate", "functions/sweep", "connector", "infra/local", "shared/wasim/cmd/wasim"}
+var programs = []string{"functions/api", "functions/migrate", "functions/sweep", "connector", "connector/guard", "infra/local", "shared/wasim/cmd/wasim"}
 
 // TestLicences keeps the list of linked modules and their licences true, and
-// the copyleft ones out of the functions.
+// the copyleft ones out of the functions and the guard.
 func TestLicences(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
@@ -37,7 +37,7 @@ func TestLicences(t *testing.T) {
 		fmt.Fprintf(&text, "\n%s\n", program)
 		for _, name := range slices.Sorted(maps.Keys(linked)) {
 			fmt.Fprintf(&text, "    %-50s %s\n", name, linked[name])
-			if strings.HasPrefix(program, "functions/") && (strings.Contains(linked[name], "GPL") || strings.Contains(linked[name], "MPL")) {
+			if (strings.HasPrefix(program, "functions/") || program == "connector/guard") && (strings.Contains(linked[name], "GPL") || strings.Contains(linked[name], "MPL")) {
 				t.Errorf("%s links %s, which is %s", program, name, linked[name])
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/wafleet/wafleet/shared/child"
 )
 
 // envParent makes the test binary a parent that starts a server on the named data directory and waits to be killed.
@@ -23,7 +25,7 @@ func actAsParent() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(s.process.proc.Pid)
+	fmt.Println(s.process.Pid())
 	<-s.Done()
 }
 
@@ -89,7 +91,7 @@ func TestOrphanIsStoppedByTheNextStart(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- orphan.Wait() }()
 	watched := &Server{port: first.port, password: first.password}
-	if err := watched.awaitReady(t.Context(), &process{}); err != nil {
+	if err := watched.awaitReady(t.Context(), &process{new(child.Process)}); err != nil {
 		t.Fatal(err)
 	}
 

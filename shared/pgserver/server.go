@@ -143,8 +143,8 @@ func (s *Server) awaitReady(ctx context.Context, p *process) error {
 		}
 		select {
 		case <-tick.C:
-		case <-p.done:
-			return fmt.Errorf("postgres ended while starting: %w", exitReason(p.err))
+		case <-p.Gone():
+			return fmt.Errorf("postgres ended while starting: %w", exitReason(p.Err()))
 		case <-ctx.Done():
 			return fmt.Errorf("postgres is not ready: %w (last attempt: %w)", context.Cause(ctx), pingErr)
 		}
@@ -192,7 +192,7 @@ func (s *Server) release() error {
 func (s *Server) Source() string { return s.bin.String() }
 
 // Done is closed when the server has ended, by Stop or by itself.
-func (s *Server) Done() <-chan struct{} { return s.process.done }
+func (s *Server) Done() <-chan struct{} { return s.process.Gone() }
 
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

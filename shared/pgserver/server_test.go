@@ -264,7 +264,7 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 func TestServerHasItsOwnProcessGroup(t *testing.T) {
 	t.Parallel()
 	s := start(t, Config{})
-	pid := s.process.proc.Pid
+	pid := s.process.Pid()
 	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
 		t.Errorf("process %d is in group %d, %v", pid, group, err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,7 @@ import (
 )
 
 const (
-	// leftoverTimeout is how long a connector whose parent was killed may take to
+	// leftoverTimeout is how long a connector whose guard was killed may take to
 	// end; the kernel kills it at once where it can.
 	leftoverTimeout = 3 * time.Second
 	leftoverPoll    = 20 * time.Millisecond
@@ -23,8 +22,8 @@ const (
 
 // tenure is the file that tells whether a connector lives, and under which id.
 // It is locked, and the child inherits the descriptor: the lock is free only
-// when this process and the child are both gone, however they ended. The next
-// run then knows that the id is dead.
+// when the guard and the child are both gone, however they ended. The next guard
+// then knows that the id is dead.
 type tenure struct{ file *os.File }
 
 // tenureRecord is the content of the file.
@@ -34,7 +33,7 @@ type tenureRecord struct {
 
 // openTenure locks the file and returns the id of the last holder where it left
 // one that it did not give up itself.
-func openTenure(ctx context.Context, path string) (_ *tenure, last session.ConnectorID, err error) {
+func openTenure(path string) (_ *tenure, last session.ConnectorID, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, "", err
 	}
@@ -43,7 +42,7 @@ func openTenure(ctx context.Context, path string) (_ *tenure, last session.Conne
 		return nil, "", err
 	}
 	t := &tenure{file}
-	if err := t.lock(ctx); err != nil {
+	if err := t.lock(); err != nil {
 		return nil, "", errors.Join(err, file.Close())
 	}
 	var record tenureRecord
@@ -54,9 +53,9 @@ func openTenure(ctx context.Context, path string) (_ *tenure, last session.Conne
 	return t, record.Connector, err
 }
 
-func (t *tenure) lock(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
-	defer cancel()
+func (t *tenure) lock() error {
+	timeout := time.NewTimer(leftoverTimeout)
+	defer timeout.Stop()
 	tick := time.NewTicker(leftoverPoll)
 	defer tick.Stop()
 	for {
@@ -66,8 +65,8 @@ func (t *tenure) lock(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("a connector of an earlier run still lives (see who holds %s); end it first", t.file.Name())
+		case <-timeout.C:
+			return fmt.Errorf("a connector of an earlier guard still lives (see who holds %s); end it first", t.file.Name())
 		}
 	}
 }

@@ -5,4 +5,4 @@ package child
 import "syscall"
 
 // dieWithParent has no equivalent here: a child whose parent was killed stays.
-func dieWithParent(*syscall.SysProcAttr) {}
+func dieWithParent(*syscall.SysProcAttr, syscall.Signal) {}

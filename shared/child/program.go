@@ -3,7 +3,8 @@ package child
 import (
 	"context"
 	"errors"
-	"os"
+	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/backoff"
@@ -24,8 +25,6 @@ type Program struct {
 	Path string
 	Args []string // without the program's name
 	Env  []string // the whole environment
-	// Files are open in the child as descriptors 3, 4 and so on.
-	Files []*os.File
 
 	// Line gets every line of the output, without its end. Nil discards.
 	Line func(line string)
@@ -94,16 +93,42 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// outputDelay is how long output may stay open after the process has ended,
+// where a grandchild inherited it.
+const outputDelay = time.Second
+
 // once is one run of the program.
 func (p Program) once(ctx, hurry context.Context) End {
-	proc, err := start(p)
+	out := &lines{emit: p.Line}
+	cmd := exec.Command(p.Path, p.Args...)
+	cmd.Env = p.Env
+	cmd.Stdout, cmd.Stderr = out, out // one pipe, so that lines keep their order
+	cmd.WaitDelay = outputDelay
+	run, err := Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		return End{Err: err}
 	}
+	defer out.flush()
 	select {
-	case <-proc.gone:
-		return End{Err: proc.err}
+	case <-run.Gone():
+		return End{Err: run.Err()}
 	case <-ctx.Done():
-		return End{Err: proc.stop(hurry, p.Grace), Asked: true}
+		return End{Err: stop(run, hurry, p.Grace), Asked: true}
 	}
+}
+
+// stop asks, waits and kills. It returns when the process is gone.
+func stop(run *Process, hurry context.Context, grace time.Duration) error {
+	run.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-run.Gone():
+		return run.Err()
+	case <-timer.C:
+	case <-hurry.Done():
+	}
+	run.Signal(syscall.SIGKILL)
+	<-run.Gone()
+	return ErrKilled
 }
