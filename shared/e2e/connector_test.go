@@ -92,8 +92,18 @@ func quick(env []string) []string {
 
 func (s *system) run(program string, env ...string) *process {
 	s.Helper()
-	p := &process{TB: s.TB, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
-	p.cmd = exec.Command(program)
+	p := s.spawn(exec.Command(program), env...)
+	s.Cleanup(func() {
+		p.end()
+		p.checkLog(s.allSecrets(), "panic")
+	})
+	return p
+}
+
+// spawn starts a program with the environment of a connector.
+func (s *system) spawn(cmd *exec.Cmd, env ...string) *process {
+	s.Helper()
+	p := &process{TB: s.TB, cmd: cmd, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0",
@@ -111,7 +121,6 @@ func (s *system) run(program string, env ...string) *process {
 	}()
 	s.Cleanup(func() {
 		p.end()
-		p.checkLog(s.allSecrets())
 		if s.Failed() {
 			text, _ := p.log.read()
 			s.Logf("connector log:\n%s", tail(text, 8000))
@@ -212,8 +221,9 @@ func (p *process) kill() {
 }
 
 // checkLog looks for what must never be in a log: races of ours, illegal
-// transitions, panics, secrets. whatsmeow has known races of its own.
-func (p *process) checkLog(secrets []string) {
+// transitions, secrets, and what else is bad. whatsmeow has known races of its
+// own.
+func (p *process) checkLog(secrets []string, bad ...string) {
 	p.Helper()
 	text, _ := p.log.read()
 	for _, report := range strings.Split(text, "WARNING: DATA RACE")[1:] {
@@ -222,7 +232,7 @@ func (p *process) checkLog(secrets []string) {
 			p.Errorf("data race in the connector:\n%s", report)
 		}
 	}
-	for _, bad := range []string{"illegal transition", "panic"} {
+	for _, bad := range append(bad, "illegal transition") {
 		if strings.Contains(text, bad) {
 			p.Errorf("the log says %q:\n%s", bad, tail(text, 4000))
 		}

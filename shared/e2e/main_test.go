@@ -14,12 +14,12 @@ import (
 	"github.com/wafleet/wafleet/shared/schema"
 )
 
-// connectorBinary is built once per test process.
-var connectorBinary string
+// Programs, built once per test process.
+var connectorBinary, guardBinary string
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(built{m})) }
 
-// built runs the tests with the connector's binary in place.
+// built runs the tests with the connector's and its guard's binaries in place.
 type built struct{ m *testing.M }
 
 func (b built) Run() int {
@@ -29,11 +29,11 @@ func (b built) Run() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	connectorBinary = filepath.Join(dir, "connector")
-	args := append([]string{"build", "-o", connectorBinary}, raceFlag...)
-	build := exec.Command("go", append(args, "github.com/wafleet/wafleet/connector")...)
+	connectorBinary, guardBinary = filepath.Join(dir, "connector"), filepath.Join(dir, "guard")
+	args := append([]string{"build", "-o", dir}, raceFlag...)
+	build := exec.Command("go", append(args, "github.com/wafleet/wafleet/connector", "github.com/wafleet/wafleet/connector/guard")...)
 	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the connector: %v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 		return 1
 	}
 	return b.m.Run()
