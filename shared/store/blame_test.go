@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"errors"
 	"testing"
 	"time"
@@ -185,4 +186,26 @@ func TestABlameForgetsOldFaults(t *testing.T) {
 	if before, _, err := f.blame(dead, c.ID, false); err != nil || before != 0 {
 		t.Errorf("%d faults before, %v", before, err)
 	}
+}
+
+// The next claim does not know who the holder was: what the dead has sent to the
+// device store is kept out by the blame.
+func TestABlameEndsTheConnectionsOfTheDead(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.start("a")
+	dead, alive := f.connector("dead"), f.connector("alive")
+	late := must[*sql.Tx](f)(f.owned(dead, nil).DB().BeginTx(t.Context(), nil))
+	fine := must[*sql.Tx](f)(f.owned(alive, nil).DB().BeginTx(t.Context(), nil))
+	c := f.claim(dead, 1)[0]
+	if _, _, err := f.blame(dead, c.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.ExecContext(t.Context(), `SELECT 1`); err == nil {
+		t.Error("the dead can still write")
+	}
+	if _, err := fine.ExecContext(t.Context(), `SELECT 1`); err != nil {
+		t.Errorf("the living cannot write any more: %v", err)
+	}
+	fine.Rollback()
 }
