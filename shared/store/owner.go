@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -24,21 +25,61 @@ type connector struct {
 }
 
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	dsn := c.dsn
-	if c.owner != nil {
-		if id := c.owner(); id != "" {
-			var err error
-			if dsn, err = withName(dsn, ownedName(c.name, id)); err != nil {
-				return nil, err
-			}
-		}
+	if c.owner == nil {
+		return c.connect(ctx, c.dsn)
 	}
+	owner := c.owner()
+	dsn, err := withName(c.dsn, ownedName(c.name, owner))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.connect(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	whole, ok := conn.(pqConn)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("the driver's connection is a %T, which lacks a method", conn)
+	}
+	return &ownedConn{whole, c.owner, owner}, nil
+}
+
+func (c *connector) connect(ctx context.Context, dsn string) (driver.Conn, error) {
 	connector, err := pq.NewConnector(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("connect to Postgres: %w", err)
+		return nil, errors.New("connect to Postgres: DATABASE_URL is not usable") // the driver's text may hold the password
 	}
 	connector.Dialer(c.dialer)
 	return connector.Connect(ctx)
+}
+
+// pqConn is everything that database/sql finds in a connection of the driver.
+type pqConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+// ownedConn is not used again once it belongs to somebody else: one that was
+// made for no connector, or for the last lease, carries the wrong name.
+type ownedConn struct {
+	pqConn
+	owner   func() session.ConnectorID
+	madeFor session.ConnectorID
+}
+
+func (c *ownedConn) ResetSession(ctx context.Context) error {
+	if c.owner() != c.madeFor {
+		return driver.ErrBadConn
+	}
+	return c.pqConn.ResetSession(ctx)
 }
 
 func (c *connector) Driver() driver.Driver { return &pq.Driver{} }

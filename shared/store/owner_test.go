@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,5 +121,40 @@ func TestAStatementThatIsGivenUpDoesNotLand(t *testing.T) {
 	f.sql(`BEGIN; LOCK TABLE ratchet IN ACCESS EXCLUSIVE MODE; COMMIT`) // after whatever waits for it
 	if n := f.count(`SELECT step FROM ratchet`); n != 1 {
 		t.Errorf("step %d", n)
+	}
+}
+
+// A pool outlives the lease of its owner: a connection from before does not.
+func TestAConnectionCarriesItsOwnersName(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	var owner atomic.Pointer[session.ConnectorID]
+	owner.Store(new(session.ConnectorID))
+	s := must[*store.Store](f)(store.Open(f.url, store.Options{
+		MaxOpen: 1, ApplicationName: "wafleet-devices", Owner: func() session.ConnectorID { return *owner.Load() },
+	}))
+	t.Cleanup(func() { s.Close() })
+	name := func() (name string) {
+		t.Helper()
+		if err := s.DB().QueryRowContext(t.Context(), `SELECT current_setting('application_name')`).Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for _, id := range []session.ConnectorID{"", session.NewConnectorID("one"), session.NewConnectorID("two")} {
+		owner.Store(&id)
+		want := strings.TrimSpace("wafleet-devices " + string(id[max(0, len(id)-36):]))
+		for range 2 {
+			if got := strings.TrimSpace(name()); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	}
+	tx, err := s.DB().BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelSerializable, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
 	}
 }
