@@ -12,6 +12,7 @@ import (
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
+	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
@@ -120,6 +121,20 @@ func TestOpenEndpoints(t *testing.T) {
 	status := s.get("/api/server/status").want(http.StatusOK).object()
 	if status["startTimestamp"].(float64) < 1.7e12 || status["uptime"].(float64) < 0 {
 		t.Errorf("status %v", status)
+	}
+}
+
+// Health stays ok, because no restart mends it, and says what does.
+func TestHealthTellsOfARefusedClientVersion(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.start("a")
+	s.hold().report(session.Starting, session.ClientOutdated, "refused")
+	health := s.do(ask{path: "/health", noKey: true}).want(http.StatusOK).object()
+	details, _ := health["details"].(map[string]any)
+	version, _ := details["clientVersion"].(map[string]any)
+	if message, _ := version["message"].(string); health["status"] != "ok" || version["status"] != "down" || !strings.Contains(message, "WHATSAPP_VERSION") {
+		t.Errorf("%v", health)
 	}
 }
 
