@@ -41,6 +41,7 @@ type world struct {
 	deaths   bool
 	loads    func() []store.Load                                  // of the fleet; nil: alone
 	down     bool                                                 // the database is out of reach
+	slow     time.Duration                                        // how long a claim takes
 	distrust error                                                // of the lease
 	onOpen   func(ctx context.Context, c store.Claim) error       // nil: well
 	onDial   func(ctx context.Context, id session.ID) error       // nil: well
@@ -216,6 +217,12 @@ func (f *fakeStore) look(what string) error {
 func (f *fakeStore) ClaimIfFree(_ context.Context, _ session.ConnectorID, slots, held, soon int) ([]store.Claim, error) {
 	if err := f.look(fmt.Sprintf("claim %d/%d", slots, held)); err != nil {
 		return nil, err
+	}
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	if slow > 0 {
+		time.Sleep(slow)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
