@@ -198,3 +198,23 @@ func TestACodeLivesAsLongAsTheCodesShown(t *testing.T) {
 		}
 	})
 }
+
+// A code that ran out while the database was away is not kept.
+func TestACodeThatRanOutIsNotStored(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		w.start()
+		w.say(sixCodes)
+		w.take()
+		until := time.Now().Add(time.Second)
+		w.set(func() { w.onWrite = unavailable })
+		w.r.answer(store.CodeRequest{ID: "r1"}, "ABCD-1234", "", func() time.Duration { return time.Until(until) })
+		w.after(5 * time.Second)
+		if got := w.take(); len(got) < 2 || got[0] != "answer r1 ABCD-1234" {
+			t.Fatalf("%q", got)
+		}
+		w.set(func() { w.onWrite = nil })
+		w.after(5 * time.Second)
+		w.want("answer r1 !the code ran out before it could be stored: ask for another")
+	})
+}

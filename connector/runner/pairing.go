@@ -202,9 +202,14 @@ func (r *Runner) refuseCode(request store.CodeRequest, problem string) {
 	r.answer(request, "", problem, func() time.Duration { return 0 })
 }
 
-// answer writes the answer; life is asked when it is written.
+// answer writes the answer; life is asked when it is written. A code that has
+// run out by then is none, and must not be kept.
 func (r *Runner) answer(request store.CodeRequest, code, problem string, life func() time.Duration) {
 	r.writes.do("answer the request for a pairing code", func(ctx context.Context) error {
-		return r.deps.Store.AnswerCodeIfEpoch(ctx, r.term, request.ID, code, problem, life())
+		left := life()
+		if code != "" && left <= 0 {
+			return r.deps.Store.AnswerCodeIfEpoch(ctx, r.term, request.ID, "", "the code ran out before it could be stored: ask for another", 0)
+		}
+		return r.deps.Store.AnswerCodeIfEpoch(ctx, r.term, request.ID, code, problem, left)
 	}, nil)
 }
