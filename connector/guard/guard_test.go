@@ -245,10 +245,14 @@ func TestSignalsArePassedOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g := w.guard("obeys")
-	out, err := g.cmd.StdoutPipe()
+	// Not the command's own pipe: that is closed when the child has ended, read or not.
+	out, written, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer out.Close()
+	g.cmd.Stdout = written
+	defer written.Close()
 	signals := make(chan os.Signal)
 	codes := make(chan int, 1)
 	go func() {
