@@ -51,10 +51,10 @@ func (s *Supervisor) moveOne() {
 	if s.balance.surplus == 0 {
 		return
 	}
-	for _, t := range s.snapshot() {
-		if t.working() >= s.config.Settle {
+	for _, r := range s.runners() {
+		if r.Working() >= s.config.Settle {
 			s.balance.surplus--
-			t.moveAway()
+			r.MoveAway()
 			return
 		}
 	}

@@ -114,7 +114,7 @@ func (s *Supervisor) inDrainOrder() []*term {
 }
 
 func rank(t *term) int {
-	if t.pairing() {
+	if r := t.running(); r != nil && r.Pairing() {
 		return 1
 	}
 	return 0

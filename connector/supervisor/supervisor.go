@@ -144,10 +144,9 @@ func (s *Supervisor) Held() int {
 
 // Vitals is what the next heartbeat tells.
 func (s *Supervisor) Vitals() store.Vitals {
-	terms := s.snapshot()
-	v := store.Vitals{Held: len(terms)}
-	for _, t := range terms {
-		if at := t.heard(); !at.IsZero() && (v.HeardAt.IsZero() || at.Before(v.HeardAt)) {
+	v := store.Vitals{Held: s.Held()}
+	for _, r := range s.runners() {
+		if at := r.Heard(); !at.IsZero() && (v.HeardAt.IsZero() || at.Before(v.HeardAt)) {
 			v.HeardAt = at
 		}
 	}
@@ -157,8 +156,8 @@ func (s *Supervisor) Vitals() store.Vitals {
 // Pairing is how many sessions wait for a phone, or have just been linked.
 func (s *Supervisor) Pairing() int {
 	n := 0
-	for _, t := range s.snapshot() {
-		if t.pairing() {
+	for _, r := range s.runners() {
+		if r.Pairing() {
 			n++
 		}
 	}
@@ -173,6 +172,18 @@ func (s *Supervisor) snapshot() []*term {
 		terms = append(terms, t)
 	}
 	return terms
+}
+
+// runners are those of the terms whose device store is open.
+func (s *Supervisor) runners() []*runner.Runner {
+	terms := s.snapshot()
+	running := make([]*runner.Runner, 0, len(terms))
+	for _, t := range terms {
+		if r := t.running(); r != nil {
+			running = append(running, r)
+		}
+	}
+	return running
 }
 
 // term returns the term of a session that is held, or nil.
@@ -223,8 +234,8 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 			s.findOrphans(authority)
 			s.giveBackStrays(authority)
 			s.compareLoads(authority)
-			for _, t := range s.snapshot() {
-				t.watch()
+			for _, r := range s.runners() {
+				r.Watch()
 			}
 			orphans.Reset(backoff.Jitter(s.config.OrphanScan))
 		case <-moves:

@@ -48,38 +48,7 @@ func (t *term) tell(c store.Change) {
 	}
 }
 
-// moveAway asks for a release if the session works.
-func (t *term) moveAway() {
-	if r := t.running(); r != nil {
-		r.MoveAway()
-	}
-}
-
-func (t *term) watch() {
-	if r := t.running(); r != nil {
-		r.Watch()
-	}
-}
-
-func (t *term) heard() time.Time {
-	if r := t.running(); r != nil {
-		return r.Heard()
-	}
-	return time.Time{}
-}
-
-func (t *term) pairing() bool {
-	r := t.running()
-	return r != nil && r.Pairing()
-}
-
-func (t *term) working() time.Duration {
-	if r := t.running(); r != nil {
-		return r.Working()
-	}
-	return 0
-}
-
+// running is nil while the device store opens.
 func (t *term) running() *runner.Runner {
 	t.mu.Lock()
 	defer t.mu.Unlock()
