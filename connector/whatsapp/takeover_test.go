@@ -99,15 +99,22 @@ func TestACopyThatWasLeftBehindIsRemoved(t *testing.T) {
 	}
 }
 
-func TestTheFileOfAFrozenHolderIsTakenOver(t *testing.T) {
-	t.Parallel()
+// emptyDisk has the directory of one session, and names the file that its device
+// will be in.
+func emptyDisk(t *testing.T) (d *Devices, term Term, file string) {
+	t.Helper()
 	dir := t.TempDir()
-	d, term := disk(t, dir), fileTerm("tenant", "one", session.DefaultAddress)
 	own := filepath.Join(dir, "tenant", "one")
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(own, "whatsmeow.db")
+	return disk(t, dir), fileTerm("tenant", "one", session.DefaultAddress), filepath.Join(own, "whatsmeow.db")
+}
+
+func TestTheFileOfAFrozenHolderIsTakenOver(t *testing.T) {
+	t.Parallel()
+	d, term, file := emptyDisk(t)
+	own := filepath.Dir(file)
 	frozen, letGo := holder(t, file)
 	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -163,13 +170,7 @@ func TestTheFileOfAFrozenHolderIsTakenOver(t *testing.T) {
 
 func TestATakeoverEndsWithTheTerm(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	d, term := disk(t, dir), fileTerm("tenant", "one", session.DefaultAddress)
-	own := filepath.Join(dir, "tenant", "one")
-	if err := os.MkdirAll(own, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(own, "whatsmeow.db")
+	d, term, file := emptyDisk(t)
 	holder(t, file)
 	term.Held = func() error { return session.ErrFenced }
 	if _, err := d.Open(t.Context(), term); !errors.Is(err, session.ErrFenced) {

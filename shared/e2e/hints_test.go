@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"net"
-	"net/url"
 	"strconv"
 	"sync"
 	"testing"
@@ -17,9 +16,7 @@ import (
 // from listening.
 type spy struct {
 	*system
-	listener net.Listener
-	url      string
-	copies   sync.WaitGroup
+	relay *relay
 
 	mu     sync.Mutex
 	deaf   bool              // guarded by mu; a connection that listens is closed
@@ -52,30 +49,14 @@ var (
 
 func (s *system) spy() *spy {
 	s.Helper()
-	u, err := url.Parse(s.url)
-	if err != nil {
-		s.Fatal(err)
-	}
 	p := &spy{system: s, open: map[net.Conn]bool{}}
-	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		s.Fatal(err)
-	}
-	upstream := u.Host
-	u.Host = p.listener.Addr().String()
-	p.url = u.String()
-	p.copies.Go(func() {
-		for {
-			near, err := p.listener.Accept()
-			if err != nil {
-				return
-			}
-			if far, err := net.Dial("tcp", upstream); err != nil || !p.keep(near, far) {
-				near.Close()
-			} else {
-				p.copies.Go(func() { p.copy(far, near, p.see) })
-				p.copies.Go(func() { p.copy(near, far, func([]byte) bool { return true }) })
-			}
+	p.relay = s.relay(func(r *relay, near, far net.Conn) {
+		if !p.keep(near, far) {
+			near.Close()
+			return
 		}
+		r.copies.Go(func() { p.copy(far, near, p.see) })
+		r.copies.Go(func() { p.copy(near, far, func([]byte) bool { return true }) })
 	})
 	s.Cleanup(p.close)
 	return p
@@ -150,14 +131,14 @@ func (p *spy) setDeaf(deaf bool) {
 }
 
 func (p *spy) close() {
-	p.listener.Close()
+	p.relay.listener.Close()
 	p.mu.Lock()
 	p.closed = true
 	for c := range p.open {
 		c.Close()
 	}
 	p.mu.Unlock()
-	p.copies.Wait()
+	p.relay.copies.Wait()
 }
 
 const listening = ` FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`
@@ -205,7 +186,7 @@ func TestHintsComeAndGo(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{})
 	p := s.spy()
-	c := s.connector("DATABASE_URL=" + p.url)
+	c := s.connector("DATABASE_URL=" + p.relay.through)
 	s.pair("held", "5511999990551", "") // so that every poll looks for changes
 	p.takesByHint("before")
 

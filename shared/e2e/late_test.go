@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"net/url"
 	"sync"
 	"testing"
 
@@ -20,13 +19,11 @@ import (
 // network that comes back while the kernel still sends again.
 type partition struct {
 	*system
-	listener net.Listener
-	url      string
-	copies   sync.WaitGroup
-	broken   chan struct{} // closed by the statement
-	mended   chan struct{} // closed by mend
-	mend     func()
-	once     sync.Once
+	relay  *relay
+	broken chan struct{} // closed by the statement
+	mended chan struct{} // closed by mend
+	mend   func()
+	once   sync.Once
 
 	mu   sync.Mutex
 	mark []byte // guarded by mu; nil: any statement passes
@@ -34,40 +31,19 @@ type partition struct {
 
 func (s *system) partition() *partition {
 	s.Helper()
-	u, err := url.Parse(s.url)
-	if err != nil {
-		s.Fatal(err)
-	}
 	p := &partition{system: s, broken: make(chan struct{}), mended: make(chan struct{})}
 	p.mend = sync.OnceFunc(func() { close(p.mended) })
-	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		s.Fatal(err)
-	}
-	upstream := u.Host
-	u.Host = p.listener.Addr().String()
-	p.url = u.String()
-	p.copies.Go(func() {
-		for {
-			near, err := p.listener.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", upstream)
-			if err != nil {
-				near.Close()
-				continue
-			}
-			p.copies.Go(func() { p.send(far, near) })
-			p.copies.Go(func() {
-				defer near.Close()
-				_, _ = io.Copy(near, far)
-			})
-		}
+	p.relay = s.relay(func(r *relay, near, far net.Conn) {
+		r.copies.Go(func() { p.send(far, near) })
+		r.copies.Go(func() {
+			defer near.Close()
+			_, _ = io.Copy(near, far)
+		})
 	})
 	s.Cleanup(func() { // after the connectors have ended
 		p.mend()
-		p.listener.Close()
-		p.copies.Wait()
+		p.relay.listener.Close()
+		p.relay.copies.Wait()
 	})
 	return p
 }
@@ -110,7 +86,7 @@ func TestALateStatementOfAnEndedTermMovesNoRatchet(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{sim: delayed(wasim.EventActive)})
 	p := s.partition()
-	first := s.connector(shortLease, "DATABASE_URL="+p.url)
+	first := s.connector(shortLease, "DATABASE_URL="+p.relay.through)
 	s.start("a", postgresStart)
 	s.wait("a", session.ScanQRCode)
 	s.connector(shortLease)
