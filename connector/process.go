@@ -226,7 +226,7 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 
 // open adapts a claim to the device store.
 func (p *process) open(ctx context.Context, c store.Claim, held func() error, log *slog.Logger) (runner.Device, error) {
-	d, err := p.devices.Open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: c.Config, Held: held, Log: log})
+	d, err := p.devices.Open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: c.Config.Config, Held: held, Log: log})
 	if err != nil {
 		return nil, err
 	}

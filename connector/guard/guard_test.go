@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	for _, name := range []session.Name{"culprit", "other"} {
-		if _, _, err := w.Start(t.Context(), w.tenant, name, nil, session.DefaultConfig(session.Defaults{})); err != nil {
+		if _, _, err := w.Start(t.Context(), store.Actor{Tenant: w.tenant, Key: "test"}, name, nil, session.DefaultConfig(session.Defaults{}), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

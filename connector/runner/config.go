@@ -17,6 +17,10 @@ type Device interface {
 	// any goroutine. An empty jid makes an unlinked device. ctx bounds the life
 	// of the connection; where it ends, Connect returns promptly.
 	Connect(ctx context.Context, jid string, sink func(event.Event)) (Conn, error)
+	// Forget removes the credentials of a device; no connection is open.
+	Forget(ctx context.Context, jid string) error
+	// Erase removes all that the session keeps, and closes the store.
+	Erase(ctx context.Context, jid string) error
 	Close() error
 }
 
@@ -25,6 +29,8 @@ type Conn interface {
 	// PairPhone returns a code, XXXX-XXXX, that links the device. Like Probe it
 	// returns promptly when its context ends.
 	PairPhone(ctx context.Context, phone session.Phone) (string, error)
+	// Unlink makes WhatsApp forget the device. Like PairPhone it returns promptly.
+	Unlink(ctx context.Context, jid string) error
 	// Probe reports whether WhatsApp answers.
 	Probe(ctx context.Context) bool
 	// Heard is when the last sign of life came, zero before the first.
@@ -37,7 +43,7 @@ type Conn interface {
 
 // Store is what a runner writes by itself, fenced by its term.
 type Store interface {
-	SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term store.Term, jid string) error
+	SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term store.Term, jid string, seen session.Generation) error
 	PutQRIfEpoch(ctx context.Context, term store.Term, q session.QRCodes) error
 	ClearPairingIfEpoch(ctx context.Context, term store.Term) error
 	AnswerCodeIfEpoch(ctx context.Context, term store.Term, request, code, problem string, life time.Duration) error
@@ -90,6 +96,8 @@ type Timing struct {
 	Silence         time.Duration  // a working connection that was not heard for so long is lost, whatever the library says
 	Stable          time.Duration  // a connection of this age resets the pauses
 	PairPhone       time.Duration  // how long asking for a pairing code may take
+	Unlink          time.Duration  // how long WhatsApp may take to forget a device
+	Patience        time.Duration  // how long a device is tried to be unlinked before its credentials are removed all the same
 	Refresh         time.Duration  // how long asking for the client version may take
 	Pause           backoff.Policy // between connection attempts
 	MaxRefusals     int            // refused logins in a row before giving up
@@ -102,7 +110,7 @@ func DefaultTiming() Timing {
 		QRFirst: session.FirstQRLife, QRNext: session.NextQRLife,
 		Dial: time.Minute, Login: 45 * time.Second, Link: 5 * time.Second,
 		Grace: 10 * time.Second, Probe: 10 * time.Second, Silence: 50 * time.Second, Stable: 10 * time.Second,
-		PairPhone: 10 * time.Second, Refresh: 10 * time.Second,
+		PairPhone: 10 * time.Second, Unlink: 10 * time.Second, Patience: 2 * time.Minute, Refresh: 10 * time.Second,
 		// Everything is back within 30 s of an outage, however long it was. The
 		// pacer, not this, keeps a process's connects from being too many.
 		Pause:       backoff.Policy{Base: time.Second, Max: 20 * time.Second},
@@ -136,6 +144,8 @@ type Outcome struct {
 	// Fenced: somebody else holds the session, or the process lost its lease;
 	// nothing must be written.
 	Fenced bool
+	// Erased: nothing of the session is left here, and its rows are to go.
+	Erased bool
 	// Panicked: a bug ended the term.
 	Panicked bool
 }

@@ -329,7 +329,7 @@ func TestRefusedLoginsEndTheTermInARow(t *testing.T) {
 }
 
 func proxied(_ *world, c *store.Claim, _ *Timing) {
-	c.Config.Proxy = &session.Proxy{Server: "proxy.example:1080"}
+	c.Config.Config.Proxy = &session.Proxy{Server: "proxy.example:1080"}
 }
 
 func TestDialErrorsHaveTheirReason(t *testing.T) {

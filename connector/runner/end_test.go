@@ -159,13 +159,15 @@ func TestAChangeIsAcknowledged(t *testing.T) {
 		w.say(event.Connected{})
 		w.take()
 		c := wants(5, session.DesiredRunning)
-		c.Config.Log.Level = session.LevelDebug
+		c.Config.Config.Log.Level = session.LevelDebug
 		w.tell(c)
 		w.tell(c)                                 // found again until the report is written
 		w.tell(wants(4, session.DesiredStopped))  // older than what was seen
 		stale := wants(9, session.DesiredStopped) // of another term
 		stale.Epoch = epoch - 1
 		w.tell(stale)
+		w.want("STARTING", "close 1", "dial 2 "+jid)
+		w.say(event.Connected{})
 		w.want("WORKING")
 		if w.lastReport().Seen != 5 || w.level.Level() != slog.LevelDebug {
 			t.Errorf("%+v, level %v", w.lastReport(), w.level.Level())
@@ -175,27 +177,28 @@ func TestAChangeIsAcknowledged(t *testing.T) {
 
 func TestAnotherStoreOrProxyNeedsAnotherTerm(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*session.Config){
-		"store":     func(c *session.Config) { c.Store.Dialect = "other" },
-		"address":   func(c *session.Config) { c.Store.Address = "other" },
-		"new proxy": func(c *session.Config) { c.Proxy = &session.Proxy{Server: "b"} },
-		"password":  func(c *session.Config) { c.Proxy = &session.Proxy{Server: "a", Password: "p"} },
-		"no proxy":  func(c *session.Config) { c.Proxy = nil },
-		"":          func(*session.Config) {},
+	for name, change := range map[string]func(*session.Stored){
+		"store":     func(c *session.Stored) { c.Config.Store.Dialect = "other" },
+		"address":   func(c *session.Stored) { c.Config.Store.Address = "other" },
+		"new proxy": func(c *session.Stored) { c.Config.Proxy = &session.Proxy{Server: "b"} },
+		"password":  func(c *session.Stored) { c.Config.Proxy = &session.Proxy{Server: "a", Password: "p"} },
+		"secrets":   func(c *session.Stored) { c.Secrets = []byte("other") },
+		"no proxy":  func(c *session.Stored) { c.Config.Proxy = nil },
+		"":          func(*session.Stored) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, func(w *world) {
 				proxy := session.Proxy{Server: "a"}
-				w.start(linked, func(_ *world, c *store.Claim, _ *Timing) { c.Config.Proxy = &proxy })
+				w.start(linked, func(_ *world, c *store.Claim, _ *Timing) { c.Config.Config.Proxy = &proxy })
 				w.say(event.Connected{})
 				w.take()
 				same := proxy
 				c := wants(2, session.DesiredRunning)
-				c.Config.Proxy = &same
+				c.Config.Config.Proxy = &same
 				change(&c.Config)
 				w.tell(c)
 				if name == "" {
-					w.want("WORKING")
+					w.want("STARTING", "close 1", "dial 2 "+jid)
 					return
 				}
 				w.wantEnd("STARTING")

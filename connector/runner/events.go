@@ -64,6 +64,11 @@ func (r *Runner) onConnected() {
 	case r.jid == "":
 		r.illegal(working)
 		return
+	case r.phase == unlinking:
+		return
+	case r.mustUnlink():
+		r.beginUnlinking()
+		return
 	case !r.move(working, reason{}):
 		return
 	}
@@ -77,6 +82,10 @@ func (r *Runner) onDisconnected() {
 	case working:
 		r.beginGrace()
 		r.lost(reason{code: session.Reconnecting})
+	case unlinking:
+		if r.link.conn != nil { // otherwise it was closed by us
+			r.lost(reason{code: session.Reconnecting})
+		}
 	case scanning:
 		r.onScanLost()
 	case linking: // the far side closed before it asked to reconnect
@@ -86,12 +95,15 @@ func (r *Runner) onDisconnected() {
 	}
 }
 
-// loggedOut ends a term whose device is gone. The next start links again.
+// loggedOut ends a term whose device is gone. The next start links again. Where
+// that is what the user wants, the session goes on from scratch.
 func (r *Runner) loggedOut(detail string) {
-	r.jid, r.pushName = "", ""
-	r.writes.must("forget the device", func(ctx context.Context) error {
-		return r.deps.Store.SetDeviceIfEpoch(ctx, r.deps.Me, r.term, "")
-	}, nil)
+	if r.mustUnlink() {
+		r.link.close()
+		r.afterUnlinking()
+		return
+	}
+	r.dropDevice()
 	r.fail(session.LoggedOut, detail)
 }
 
@@ -121,6 +133,9 @@ func (r *Runner) checkHolding() {
 // onHoldingChecked ends the term either way. Where the database gave no answer,
 // the release finds out whether the term was ours.
 func (r *Runner) onHoldingChecked(c holdingChecked) {
+	if r.phase != pausing { // the user asked anew meanwhile
+		return
+	}
 	if c.ours || (c.err != nil && !errors.Is(c.err, session.ErrNotFound)) {
 		r.fail(session.StreamReplaced, "")
 	} else {

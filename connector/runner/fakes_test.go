@@ -48,6 +48,27 @@ func (f *fakeDevice) Close() error {
 	return nil
 }
 
+// removes is an operation on the device store, which no connection may use.
+func (f *fakeDevice) removes(ctx context.Context, what string, do func(context.Context) error) error {
+	w := (*world)(f)
+	w.note("%s", what)
+	if get(w, &w.open) != 0 {
+		w.Errorf("%s under an open connection", what)
+	}
+	if do == nil {
+		return nil
+	}
+	return do(ctx)
+}
+
+func (f *fakeDevice) Forget(ctx context.Context, jid string) error {
+	return f.removes(ctx, "delete "+jid, get((*world)(f), &f.onForget))
+}
+
+func (f *fakeDevice) Erase(ctx context.Context, jid string) error {
+	return f.removes(ctx, "erase "+cmp.Or(jid, "nothing"), get((*world)(f), &f.onForget))
+}
+
 type fakeConn struct {
 	*world
 	n      int
@@ -61,6 +82,14 @@ func (c *fakeConn) PairPhone(ctx context.Context, phone session.Phone) (string, 
 		return do(ctx)
 	}
 	return "ABCD-1234", nil
+}
+
+func (c *fakeConn) Unlink(ctx context.Context, jid string) error {
+	c.note("unlink %s", jid)
+	if do := get(c.world, &c.onUnlink); do != nil {
+		return do(ctx)
+	}
+	return nil
 }
 
 func (c *fakeConn) Probe(ctx context.Context) bool {
@@ -100,7 +129,7 @@ func (f *fakeStore) write(ctx context.Context, what string) error {
 	return nil
 }
 
-func (f *fakeStore) SetDeviceIfEpoch(ctx context.Context, _ session.ConnectorID, term store.Term, jid string) error {
+func (f *fakeStore) SetDeviceIfEpoch(ctx context.Context, _ session.ConnectorID, term store.Term, jid string, _ session.Generation) error {
 	f.check(term)
 	if jid == "" {
 		return f.write(ctx, "forget")

@@ -126,6 +126,8 @@ func (r *Runner) onDialed(d dialed) {
 		}
 	case scanning:
 		r.askPhone()
+	case unlinking:
+		r.askToUnlink()
 	}
 }
 
@@ -138,7 +140,7 @@ func (r *Runner) onDialFailed(err error) {
 	switch {
 	case errors.Is(err, event.ErrStore):
 		r.lost(reason{code: session.StoreError})
-	case r.config.Proxy != nil:
+	case r.config.Config.Proxy != nil:
 		r.lost(reason{code: session.ProxyError})
 	default:
 		r.lost(reason{code: session.Unreachable})

@@ -94,11 +94,12 @@ func (r *Runner) onPaired(e event.Paired) {
 	if !r.move(linking, reason{}) {
 		return
 	}
-	r.jid, r.pairing.unsaved = e.JID, true
+	r.jid, r.linked, r.pairing.unsaved = e.JID, r.wanted.Generation, true
+	seen := r.linked
 	r.log.Info("device linked")
 	r.setTimer(r.deps.Timing.Link)
 	r.writes.must("record the device", func(ctx context.Context) error {
-		return r.deps.Store.SetDeviceIfEpoch(ctx, r.deps.Me, r.term, e.JID)
+		return r.deps.Store.SetDeviceIfEpoch(ctx, r.deps.Me, r.term, e.JID, seen)
 	}, func(err error) message { return deviceStored{err} })
 	r.pairing.codesShown = false // they go with that
 }

@@ -16,18 +16,20 @@ const (
 	linking   phase = "linking"   // a phone scanned; the connection must be made again
 	loggingIn phase = "loggingIn" // connected, the login is not complete
 	working   phase = "working"
+	unlinking phase = "unlinking" // logged in to make WhatsApp forget the device, and then forgetting it here
 	ended     phase = "ended"
 )
 
 // transitions is every legal move. Events overtake the answer of the dial they
 // belong to, so dialing leads everywhere.
 var transitions = map[phase][]phase{
-	pausing:   {pausing, dialing, ended},
-	dialing:   {scanning, linking, loggingIn, working, pausing, ended},
+	pausing:   {pausing, dialing, unlinking, ended},
+	dialing:   {scanning, linking, loggingIn, working, unlinking, pausing, ended},
 	scanning:  {scanning, linking, pausing, ended},
-	linking:   {dialing, pausing, ended},
-	loggingIn: {working, pausing, dialing, ended},
-	working:   {pausing, dialing, ended},
+	linking:   {dialing, unlinking, pausing, ended},
+	loggingIn: {working, unlinking, pausing, dialing, ended},
+	working:   {unlinking, pausing, dialing, ended},
+	unlinking: {unlinking, pausing, dialing, ended},
 	ended:     {},
 }
 

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,11 @@ type Runner struct {
 	done  chan struct{}         // closed when the loop has ended
 	sight atomic.Pointer[sight] // for other goroutines
 
-	config   session.Config
-	seen     session.Generation
+	config   session.Stored
+	wanted   session.Wanted
 	jid      string
+	linked   session.Generation // the request at which the device was linked
+	faults   int                // terms in a row before this one that a bug ended
 	pushName string
 
 	phase  phase
@@ -43,6 +46,7 @@ type Runner struct {
 
 	timer *time.Timer // the end of the current phase
 	grace *time.Timer // until a lost connection stops showing as WORKING
+	late  *time.Timer // until a device that cannot be unlinked is forgotten all the same
 	held  bool        // within the grace
 
 	probing int // the connection attempt that a probe is under way for, or 0
@@ -97,12 +101,12 @@ func New(deps Deps, term Term) *Runner {
 	r := &Runner{
 		deps: deps, term: store.Term{ID: claim.ID, Epoch: claim.Epoch}, device: term.Device, log: term.Log, level: term.Level,
 		mail: make(chan message, mailboxSize), done: make(chan struct{}),
-		config: claim.Config, seen: claim.Wanted.Generation, jid: claim.JID, pushName: claim.PushName, reconnects: claim.Reconnects,
-		phase: pausing, timer: stoppedTimer(), grace: stoppedTimer(),
+		config: claim.Config, wanted: claim.Wanted, jid: claim.JID, linked: claim.Linked, faults: claim.Faults, pushName: claim.PushName, reconnects: claim.Reconnects,
+		phase: pausing, timer: stoppedTimer(), grace: stoppedTimer(), late: stoppedTimer(),
 	}
 	r.mail <- begun{} // there is room
 	// The claim has written STARTING already.
-	r.shown = store.Report{Term: r.term, State: session.Starting, Seen: r.seen, Reconnects: r.reconnects}
+	r.shown = store.Report{Term: r.term, State: session.Starting, Seen: r.wanted.Generation, Reconnects: r.reconnects}
 	return r
 }
 
@@ -145,6 +149,7 @@ func (r *Runner) post(m message) bool {
 func (r *Runner) Run(ctx context.Context) Outcome {
 	defer r.timer.Stop()
 	defer r.grace.Stop()
+	defer r.late.Stop()
 	r.link = link{runner: r, ctx: ctx, idle: closedChannel()}
 	r.writes = newWrites(ctx, r)
 	for r.phase != ended {
@@ -155,9 +160,7 @@ func (r *Runner) Run(ctx context.Context) Outcome {
 	r.link.close()
 	<-r.link.idle
 	r.writes.wait()
-	if err := r.device.Close(); err != nil {
-		r.log.Warn("the device store could not be closed", "error", err.Error())
-	}
+	r.leaveStore(ctx)
 	return r.outcome
 }
 
@@ -182,6 +185,8 @@ func (r *Runner) step(ctx context.Context) {
 	case <-r.grace.C:
 		r.held = false
 		r.show()
+	case <-r.late.C:
+		r.onLate()
 	}
 	r.look()
 }
@@ -189,7 +194,7 @@ func (r *Runner) step(ctx context.Context) {
 func (r *Runner) hear(m message) {
 	switch m := m.(type) {
 	case begun:
-		r.dial()
+		r.begin()
 	case fromConn:
 		if m.attempt == r.link.attempt {
 			r.onEvent(m.event)
@@ -206,6 +211,10 @@ func (r *Runner) hear(m message) {
 		r.onDeviceStored(m)
 	case codeMade:
 		r.onCodeMade(m)
+	case unlinked:
+		r.onUnlinked(m)
+	case forgotten:
+		r.onForgotten(m)
 	case holdingChecked:
 		r.onHoldingChecked(m)
 	case versionRefreshed:
@@ -252,6 +261,11 @@ func (r *Runner) illegal(to phase) bool {
 // end leaves the loop with a last report.
 func (r *Runner) end(status session.Status, why reason) {
 	if r.phase == ended {
+		return
+	}
+	if r.wanted.Deleted && status == session.Failed { // nobody will ask again
+		r.log.Warn("the device of a deleted session could not be unlinked at WhatsApp; its credentials are removed all the same", "reason", string(why.code))
+		r.erase()
 		return
 	}
 	r.log.Info("term ends", "state", string(status), "reason", string(why.code))
@@ -311,29 +325,42 @@ func (r *Runner) guard(do func()) {
 	do()
 }
 
-// onAsked takes over what the user wants now. A change of the device store or
-// of the proxy needs a fresh term; everything else is taken on the way.
+// onAsked takes over what the user wants now.
 func (r *Runner) onAsked(c store.Change) {
 	if c.Epoch != r.term.Epoch {
 		return
 	}
-	if c.Wanted.Generation > r.seen {
-		r.seen = c.Wanted.Generation
-		if c.Wanted.Desired == session.DesiredStopped {
-			r.end(session.Stopped, reason{})
-			return
-		}
-		if c.Config.Store != r.config.Store || !sameProxy(c.Config.Proxy, r.config.Proxy) {
-			r.handOver(Reconfigure)
-			return
-		}
-		r.config = c.Config
-		r.level.Set(telemetry.Level(c.Config.Log.Level))
-		r.show()
+	if c.Wanted.Generation > r.wanted.Generation {
+		moved := needsFreshTerm(r.config, c.Config)
+		r.wanted, r.config = c.Wanted, c.Config
+		r.obey(moved)
 	}
-	if c.Request != nil {
+	if c.Request != nil && r.phase != ended {
 		r.onCodeRequest(*c.Request)
 	}
+}
+
+// obey does what the user wants of a session that runs. Whatever else a request
+// says, a device that is to be unlinked comes first.
+func (r *Runner) obey(moved bool) {
+	switch {
+	case r.mustUnlink():
+		r.unlink()
+	case r.wanted.Deleted:
+		r.erase()
+	case r.wanted.Desired == session.DesiredStopped:
+		r.end(session.Stopped, reason{})
+	case moved:
+		r.handOver(Reconfigure)
+	default:
+		r.restart()
+	}
+}
+
+// needsFreshTerm: the device store and the proxy are opened with the term. What
+// is encrypted may hold a proxy's password.
+func needsFreshTerm(old, now session.Stored) bool {
+	return old.Config.Store != now.Config.Store || !sameProxy(old.Config.Proxy, now.Config.Proxy) || !bytes.Equal(old.Secrets, now.Secrets)
 }
 
 func sameProxy(a, b *session.Proxy) bool {
@@ -341,6 +368,17 @@ func sameProxy(a, b *session.Proxy) bool {
 		return a == b
 	}
 	return *a == *b
+}
+
+// restart connects anew, as the first time.
+func (r *Runner) restart() {
+	r.level.Set(telemetry.Level(r.config.Config.Log.Level))
+	r.attempts, r.refusals, r.refreshed, r.pairing.sets = 0, 0, false, 0
+	r.link.close()
+	r.endGrace()
+	if r.move(pausing, reason{}) {
+		r.dial()
+	}
 }
 
 // onDeadline ends a phase that took too long.

@@ -34,7 +34,7 @@ func (r *Runner) show() {
 }
 
 func (r *Runner) report(status session.Status, why reason) store.Report {
-	report := store.Report{Term: r.term, State: status, Seen: r.seen, Code: why.code, RetryIn: why.retryIn, PushName: r.pushName,
+	report := store.Report{Term: r.term, State: status, Seen: r.wanted.Generation, Code: why.code, RetryIn: why.retryIn, PushName: r.pushName,
 		HeardAt: lastHeard(r.link.conn, r.heard), Reconnects: r.reconnects}
 	if why.code != "" {
 		report.Message = session.NewReason(why.code, time.Time{}, clean(why.detail)).Message

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	codes a b, clear           QR codes written, removed
 //	device <jid>, forget       the linked device recorded, removed
 //	answer r1 CODE, answer r1 !problem
-//	epoch?, refresh v1, probe, phone r
+//	epoch?, refresh v1, probe, phone r, unlink
+//	delete <jid>, erase <jid>  the credentials, everything
 //	WORKING, STARTING CODE     a report
 //	stream error!, illegal!, panic!
 type world struct {
@@ -62,6 +63,8 @@ type world struct {
 	onProbe   func(ctx context.Context) bool
 	onPhone   func(ctx context.Context) (string, error)
 	onRefresh func(ctx context.Context) error
+	onUnlink  func(ctx context.Context) error
+	onForget  func(ctx context.Context) error
 	onPace    func(ctx context.Context) error
 	onReport  func(store.Report)
 	stolen    bool // the epoch has moved on
@@ -96,7 +99,7 @@ func simulate(t *testing.T, play func(w *world)) {
 func (w *world) start(options ...option) {
 	w.Helper()
 	claim := store.Claim{ID: id, Epoch: epoch, Wanted: session.Wanted{Desired: session.DesiredRunning, Generation: 1}}
-	claim.Config = session.DefaultConfig(session.Defaults{})
+	claim.Config.Config = session.DefaultConfig(session.Defaults{})
 	timing := DefaultTiming()
 	for _, o := range options {
 		o(w, &claim, &timing)
@@ -244,7 +247,7 @@ func (w *world) tell(c store.Change) {
 }
 
 func wants(generation session.Generation, desired session.Desired) store.Change {
-	return store.Change{Wanted: session.Wanted{Desired: desired, Generation: generation}, Config: session.DefaultConfig(session.Defaults{})}
+	return store.Change{Wanted: session.Wanted{Desired: desired, Generation: generation}, Config: session.Stored{Config: session.DefaultConfig(session.Defaults{})}}
 }
 
 func (w *world) stop() { w.tell(wants(2, session.DesiredStopped)) }

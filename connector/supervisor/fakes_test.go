@@ -131,7 +131,7 @@ func (w *world) queue(claims ...store.Claim) {
 }
 
 func claim(id string, epoch session.Epoch) store.Claim {
-	return store.Claim{ID: session.ID(id), Epoch: epoch, JID: id + "@s", Config: session.DefaultConfig(session.Defaults{}),
+	return store.Claim{ID: session.ID(id), Epoch: epoch, JID: id + "@s", Config: session.Stored{Config: session.DefaultConfig(session.Defaults{})},
 		Wanted: session.Wanted{Desired: session.DesiredRunning, Generation: 1}}
 }
 
@@ -189,6 +189,13 @@ func (d *fakeDevice) Connect(ctx context.Context, jid string, sink func(event.Ev
 	return fakeConn{}, nil
 }
 
+func (d *fakeDevice) Forget(context.Context, string) error { return nil }
+
+func (d *fakeDevice) Erase(context.Context, string) error {
+	d.note("erase %s", d.id)
+	return nil
+}
+
 func (d *fakeDevice) Close() error {
 	d.note("close %s", d.id)
 	return nil
@@ -200,6 +207,7 @@ func (fakeConn) PairPhone(context.Context, session.Phone) (string, error) { retu
 func (fakeConn) Probe(context.Context) bool                               { return true }
 func (fakeConn) Heard() time.Time                                         { return time.Now() }
 func (fakeConn) Up() bool                                                 { return true }
+func (fakeConn) Unlink(context.Context, string) error                     { return nil }
 func (fakeConn) Close()                                                   {}
 
 type fakeStore world
@@ -269,6 +277,10 @@ func (f *fakeStore) SetDraining(ctx context.Context, _ session.ConnectorID) erro
 }
 
 // Loads is asked with every look for orphans and not recorded.
+func (f *fakeStore) EraseIfEpoch(_ context.Context, _ session.ConnectorID, t store.Term) error {
+	return f.look("erase the rows of " + string(t.ID))
+}
+
 func (f *fakeStore) Loads(context.Context) ([]store.Load, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -325,7 +337,7 @@ func (f *fakeTrust) Err() error {
 // fakeRunnerStore is what the runners need and these tests do not look at.
 type fakeRunnerStore world
 
-func (*fakeRunnerStore) SetDeviceIfEpoch(context.Context, session.ConnectorID, store.Term, string) error {
+func (*fakeRunnerStore) SetDeviceIfEpoch(context.Context, session.ConnectorID, store.Term, string, session.Generation) error {
 	return nil
 }
 func (*fakeRunnerStore) PutQRIfEpoch(context.Context, store.Term, session.QRCodes) error { return nil }

@@ -105,7 +105,9 @@ func (p phone) Connect(_ context.Context, jid string, sink func(event.Event)) (r
 	return closing{fakeConn{}, func() { p.mu.Lock(); defer p.mu.Unlock(); p.open[p.id]-- }}, nil
 }
 
-func (phone) Close() error { return nil }
+func (phone) Forget(context.Context, string) error { return nil }
+func (phone) Erase(context.Context, string) error  { return nil }
+func (phone) Close() error                         { return nil }
 
 type closing struct {
 	fakeConn
@@ -140,7 +142,7 @@ func (f *fleet) untilWorking(name session.Name, me session.ConnectorID) session.
 
 func (f *fleet) start(name session.Name) {
 	f.Helper()
-	if _, _, err := f.Start(f.Context(), f.tenant, name, nil, session.DefaultConfig(session.Defaults{})); err != nil {
+	if _, _, err := f.Start(f.Context(), store.Actor{Tenant: f.tenant, Key: "test"}, name, nil, session.DefaultConfig(session.Defaults{}), 0); err != nil {
 		f.Fatal(err)
 	}
 }
@@ -169,7 +171,7 @@ func TestASessionGoesOnAtAnotherConnector(t *testing.T) {
 	if fenced, err := f.SetStateIfEpoch(t.Context(), one, []store.Report{{Term: store.Term{ID: first.ID, Epoch: first.Run.Epoch}, State: session.Failed}}); err != nil || len(fenced) != 1 {
 		t.Fatalf("the old holder wrote: %v %v", fenced, err)
 	}
-	if _, err := f.Stop(t.Context(), f.tenant, "a"); err != nil {
+	if _, err := f.Stop(t.Context(), store.Actor{Tenant: f.tenant, Key: "test"}, "a"); err != nil {
 		t.Fatal(err)
 	}
 	f.until("a", "stopped", func(s session.Session) bool { return s.Run.State == session.Stopped && s.Run.Holder == "" })

@@ -24,6 +24,7 @@ type Store interface {
 	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
 	SetDraining(ctx context.Context, me session.ConnectorID) error
 	Loads(ctx context.Context) ([]store.Load, error)
+	EraseIfEpoch(ctx context.Context, me session.ConnectorID, term store.Term) error
 }
 
 // Reporter gives sessions back.
@@ -366,6 +367,6 @@ func (s *Supervisor) complain(authority context.Context, what string, err error)
 
 // logFor is a logger with a session's own level.
 func (s *Supervisor) logFor(c store.Claim, level *slog.LevelVar) *slog.Logger {
-	level.Set(telemetry.Level(c.Config.Log.Level))
+	level.Set(telemetry.Level(c.Config.Config.Log.Level))
 	return telemetry.WithLevel(s.log, level).With("session", string(c.ID), "epoch", int64(c.Epoch))
 }

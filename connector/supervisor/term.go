@@ -68,6 +68,10 @@ func (t *term) release() {
 // storePause is before a device store that was not available is tried again.
 const storePause = 2 * time.Second
 
+// erasePause is before the store of a deleted session is tried again that cannot
+// be opened here.
+const erasePause = time.Minute
+
 // run sets the runner and reports whether a release is wished for already.
 func (t *term) run(r *runner.Runner) (released bool) {
 	t.mu.Lock()
@@ -133,8 +137,11 @@ func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, lev
 		log.Error("the device store could not be opened", "error", err.Error())
 		reason := session.NewReason(session.StoreError, time.Time{}, "") // the error may name paths
 		last.State, last.Code, last.Message = session.Failed, reason.Code, reason.Message
-		if errors.Is(err, session.ErrUnavailable) {
+		switch {
+		case errors.Is(err, session.ErrUnavailable):
 			last.State, last.RetryIn = session.Starting, backoff.Jitter(storePause)
+		case t.claim.Wanted.Deleted: // nobody will ask again
+			last.State, last.RetryIn = session.Starting, backoff.Jitter(erasePause)
 		}
 		return runner.Outcome{Report: last}
 	}
@@ -163,7 +170,7 @@ func (s *Supervisor) fenceOf(ctx context.Context) func() error {
 
 // giveBack releases a session unless it is somebody else's already.
 func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outcome, log *slog.Logger) {
-	if outcome.Fenced {
+	if outcome.Fenced || (outcome.Erased && s.erase(ctx, t, log)) {
 		return
 	}
 	report := t.judge(outcome)
@@ -180,6 +187,24 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 	default:
 		log.Warn("the session could not be released; it is found as an orphan", "error", err.Error())
 	}
+}
+
+// erase removes the rows of a session of which nothing else is left, and reports
+// whether the term is over. Where it is not, the next holder does it.
+func (s *Supervisor) erase(ctx context.Context, t *term, log *slog.Logger) bool {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	err := s.store.EraseIfEpoch(ctx, s.me, store.Term{ID: t.claim.ID, Epoch: t.claim.Epoch})
+	switch {
+	case err == nil:
+		log.Info("session erased")
+	case errors.Is(err, session.ErrFenced):
+		log.Warn("the session was taken over before it could be erased")
+	default:
+		log.Warn("the rows of a deleted session could not be removed; trying again", "error", err.Error())
+		return false
+	}
+	return true
 }
 
 // judge completes the last report of a term. One that went well for long has

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow"
+	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/proto/waWa6"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
@@ -144,6 +145,22 @@ func (c *Conn) newClient(ctx context.Context, device *store.Device) *whatsmeow.C
 // phone of that number. The connection must have shown QR codes before.
 func (c *Conn) PairPhone(ctx context.Context, phone session.Phone) (string, error) {
 	return c.client.PairPhone(ctx, string(phone), true, whatsmeow.PairClientChrome, displayName)
+}
+
+// Unlink asks WhatsApp to forget this device, as its user may do on the phone.
+// The credentials stay in the store; see [Device.Forget]. The client's own Logout
+// deletes them on the way and waits for the far side to close.
+func (c *Conn) Unlink(ctx context.Context, jid string) error {
+	own, err := types.ParseJID(jid)
+	if err != nil {
+		return fmt.Errorf("the device id is malformed: %w", err)
+	}
+	//lint:ignore SA1019 whatsmeow offers no other way to unlink without deleting
+	_, err = c.client.DangerousInternals().SendIQ(ctx, whatsmeow.DangerousInfoQuery{
+		Namespace: "md", Type: "set", To: types.ServerJID,
+		Content: []waBinary.Node{{Tag: "remove-companion-device", Attrs: waBinary.Attrs{"jid": own, "reason": "user_initiated"}}},
+	})
+	return err
 }
 
 // Probe sends one keepalive and reports whether it was answered in time.

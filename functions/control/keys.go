@@ -25,6 +25,7 @@ const (
 type Caller struct {
 	Tenant session.TenantID
 	KeyID  string // public part of the key
+	Quota  int    // of sessions, 0 for any number
 }
 
 // Authenticate recognises a key. Errors: [ErrKeyInvalid],

@@ -126,11 +126,11 @@ func TestAccountOfADevice(t *testing.T) {
 	for jid, want := range map[string]string{
 		"5511999999999:12@s.whatsapp.net": "5511999999999@c.us", "5511999999999@s.whatsapp.net": "5511999999999@c.us", "5511999999999.0:3@s.whatsapp.net": "5511999999999@c.us",
 	} {
-		if got := accountOf(session.Run{JID: jid}); got == nil || got.ID != want {
+		if got := accountOf(session.Session{Run: session.Run{JID: jid}}); got == nil || got.ID != want {
 			t.Errorf("%s becomes %+v", jid, got)
 		}
 	}
-	if got := accountOf(session.Run{}); got != nil {
+	if got := accountOf(session.Session{}); got != nil {
 		t.Errorf("no device becomes %+v", got)
 	}
 }

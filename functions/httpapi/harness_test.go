@@ -236,7 +236,7 @@ func (h *holder) showQR(codes ...string) {
 // link pretends that a phone scanned.
 func (h *holder) link(jid string) {
 	h.Helper()
-	if err := h.store.SetDeviceIfEpoch(context.Background(), h.me, h.term(), jid); err != nil {
+	if err := h.store.SetDeviceIfEpoch(context.Background(), h.me, h.term(), jid, h.claim.Wanted.Generation); err != nil {
 		h.Fatal(err)
 	}
 	h.report(session.Working, "", "")

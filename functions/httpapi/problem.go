@@ -26,6 +26,9 @@ const (
 	CodeSessionActive      Code = "SESSION_ACTIVE"
 	CodeSessionStopped     Code = "SESSION_STOPPED"
 	CodeStoreInUse         Code = "STORE_IN_USE"
+	CodeSessionExists      Code = "SESSION_EXISTS"
+	CodeNotAuthenticated   Code = "NOT_AUTHENTICATED"
+	CodeSessionQuota       Code = "SESSION_QUOTA_EXCEEDED"
 	CodeBodyTooLarge       Code = "BODY_TOO_LARGE"
 	CodeWrongStatus        Code = "WRONG_STATUS"
 	CodePairingCodeRefused Code = "PAIRING_CODE_REFUSED"
@@ -81,6 +84,12 @@ var plain = []struct {
 		message: "Session is already stopped"}},
 	{session.ErrStoreInUse, problem{status: http.StatusConflict, code: CodeStoreInUse,
 		message: "config.store cannot change while a device is linked: log out first"}},
+	{session.ErrExists, problem{status: http.StatusUnprocessableEntity, code: CodeSessionExists,
+		message: "A session of that name exists already: choose another name, or update it with PUT"}},
+	{session.ErrNotAuthenticated, problem{status: http.StatusConflict, code: CodeNotAuthenticated,
+		message: "No device is linked to the session, so there is nothing to log out"}},
+	{session.ErrQuota, problem{status: http.StatusForbidden, code: CodeSessionQuota,
+		message: "The tenant has as many sessions as it may: delete one, or ask the operator for more"}},
 	{errBodyTooLarge, problem{status: http.StatusRequestEntityTooLarge, code: CodeBodyTooLarge,
 		message: "The body must be at most " + bodyLimit()}},
 	{errNotImplemented, problem{status: http.StatusNotImplemented, code: CodeNotImplemented,

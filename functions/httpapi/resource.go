@@ -38,8 +38,8 @@ func resourceOf(s session.Session) resource {
 	status, reason := s.View()
 	r := resource{
 		Session: s.Name, Name: s.Name, Status: status, StatusReason: reason,
-		Authenticated: s.Run.JID != "" && status == session.Working,
-		Me:            accountOf(s.Run),
+		Authenticated: s.Device() != "" && status == session.Working,
+		Me:            accountOf(s),
 		Reconnects:    s.Run.Reconnects.Count(s.ReadAt),
 		Config:        s.Config.Echo(),
 	}
@@ -54,14 +54,14 @@ func resourceOf(s session.Session) resource {
 }
 
 // accountOf turns the device's AD-JID, "<number>:<device>@s.whatsapp.net", into
-// the chat id of its owner.
-func accountOf(run session.Run) *account {
-	if run.JID == "" {
+// the chat id of its owner. It is nil while no device is linked.
+func accountOf(s session.Session) *account {
+	number := s.Device()
+	if number == "" {
 		return nil
 	}
-	number := run.JID
 	if end := strings.IndexAny(number, ".:@"); end >= 0 {
 		number = number[:end]
 	}
-	return &account{ID: number + "@c.us", PushName: run.PushName}
+	return &account{ID: number + "@c.us", PushName: s.Run.PushName}
 }

@@ -14,9 +14,15 @@ func (h *Handler) built() []route {
 		{method: http.MethodGet, pattern: "/api/server/status", do: h.serverStatus},
 
 		{method: http.MethodGet, pattern: "/api/sessions", do: h.list},
+		{method: http.MethodPost, pattern: "/api/sessions", do: h.create},
 		{method: http.MethodGet, pattern: "/api/sessions/{session}", do: h.get},
+		{method: http.MethodPut, pattern: "/api/sessions/{session}", do: h.update},
+		{method: http.MethodDelete, pattern: "/api/sessions/{session}", do: h.remove},
+		{method: http.MethodGet, pattern: "/api/sessions/{session}/me", do: h.me},
 		{method: http.MethodPost, pattern: "/api/sessions/{session}/start", do: h.start},
 		{method: http.MethodPost, pattern: "/api/sessions/{session}/stop", do: h.stop},
+		{method: http.MethodPost, pattern: "/api/sessions/{session}/restart", do: h.restart},
+		{method: http.MethodPost, pattern: "/api/sessions/{session}/logout", do: h.logout},
 
 		{method: http.MethodGet, pattern: "/api/{session}/auth/qr", do: h.qr},
 		{method: http.MethodGet, pattern: "/api/sessions/{session}/qrcode", do: h.qrJSON},

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,38 +15,126 @@ import (
 // where the caller sets no limit. At about 1 KiB each it fits Lambda's 6 MB.
 const maxPage = 1000
 
+// actor is who asks, for the audit.
+func (c *call) actor() store.Actor {
+	return store.Actor{Tenant: c.caller.Tenant, Key: c.caller.KeyID, Request: c.requestID}
+}
+
 // start answers POST /api/sessions/{session}/start: 201 where this call created
 // the session, 200 where it started one that was there.
 func (h *Handler) start(c *call) error {
+	config, err := h.readConfig(c)
+	if err != nil {
+		return err
+	}
+	s, created, err := h.control.Start(c.context(), c.actor(), c.session, config, c.caller.Quota)
+	if err != nil {
+		return err
+	}
+	return writeMutation(c, s, created, "Session started successfully")
+}
+
+// create answers POST /api/sessions.
+func (h *Handler) create(c *call) error {
 	body, err := readBody(c)
 	if err != nil {
 		return err
 	}
-	config, err := session.DecodeStart(body, h.control.Defaults())
+	wish, err := session.DecodeCreate(body, h.control.Defaults())
 	if err != nil {
 		return err
 	}
-	s, created, err := h.control.Start(c.context(), c.caller.Tenant, c.session, config)
+	if c.session = wish.Name; c.session == "" {
+		c.session = session.NewName()
+	}
+	s, err := h.control.Create(c.context(), c.actor(), c.session, wish.Config, wish.Start, c.caller.Quota)
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if created {
-		status = http.StatusCreated
-	}
-	return writeJSON(c, status, mutation{Success: true, Message: "Session started successfully", resource: resourceOf(s)})
+	return writeMutation(c, s, true, "Session created successfully")
 }
 
 // stop answers POST /api/sessions/{session}/stop.
 func (h *Handler) stop(c *call) error {
-	if err := checkNoFields(c); err != nil {
-		return err
-	}
-	s, err := h.control.Stop(c.context(), c.caller.Tenant, c.session)
+	return h.mutate(c, h.control.Stop, "Session paused successfully")
+}
+
+// restart answers POST /api/sessions/{session}/restart.
+func (h *Handler) restart(c *call) error {
+	config, err := h.readConfig(c)
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, mutation{Success: true, Message: "Session paused successfully", resource: resourceOf(s)})
+	s, err := h.control.Restart(c.context(), c.actor(), c.session, config)
+	if err != nil {
+		return err
+	}
+	return writeMutation(c, s, false, "Session restarted successfully")
+}
+
+// update answers PUT /api/sessions/{session}.
+func (h *Handler) update(c *call) error {
+	body, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	config, err := session.DecodeUpdate(body, h.control.Defaults())
+	if err != nil {
+		return err
+	}
+	s, err := h.control.Update(c.context(), c.actor(), c.session, config)
+	if err != nil {
+		return err
+	}
+	return writeMutation(c, s, false, "Session updated successfully")
+}
+
+// logout answers POST /api/sessions/{session}/logout.
+func (h *Handler) logout(c *call) error {
+	return h.mutate(c, h.control.Logout, "Logout performed successfully")
+}
+
+// remove answers DELETE /api/sessions/{session}.
+func (h *Handler) remove(c *call) error {
+	return h.mutate(c, h.control.Delete, "Session deleted successfully")
+}
+
+// mutate is a request that takes nothing from its body.
+func (h *Handler) mutate(c *call, do func(context.Context, store.Actor, session.Name) (session.Session, error), message string) error {
+	if err := checkNoFields(c); err != nil {
+		return err
+	}
+	s, err := do(c.context(), c.actor(), c.session)
+	if err != nil {
+		return err
+	}
+	return writeMutation(c, s, false, message)
+}
+
+// readConfig returns nil where the body has none.
+func (h *Handler) readConfig(c *call) (*session.Config, error) {
+	body, err := readBody(c)
+	if err != nil {
+		return nil, err
+	}
+	return session.DecodeStart(body, h.control.Defaults())
+}
+
+func writeMutation(c *call, s session.Session, created bool, message string) error {
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return writeJSON(c, status, mutation{Success: true, Message: message, resource: resourceOf(s)})
+}
+
+// me answers GET /api/sessions/{session}/me: null while no device is linked.
+func (h *Handler) me(c *call) error {
+	s, err := h.control.Get(c.context(), c.caller.Tenant, c.session)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, accountOf(s))
 }
 
 // get answers GET /api/sessions/{session}.

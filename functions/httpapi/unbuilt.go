@@ -7,7 +7,6 @@ import "net/http"
 var unbuilt = notImplemented(map[string][]string{
 	http.MethodGet: {
 		"/openapi.json",
-		"/api/sessions/{session}/me",
 		"/api/screenshot",
 		"/api/messages",
 		"/api/checkNumberStatus",
@@ -17,12 +16,9 @@ var unbuilt = notImplemented(map[string][]string{
 		"/api/files...",
 	},
 	http.MethodPost: {
-		"/api/sessions",
 		"/api/sessions/start", // WAHA's old forms with the name in the body
 		"/api/sessions/stop",
 		"/api/sessions/logout",
-		"/api/sessions/{session}/restart",
-		"/api/sessions/{session}/logout",
 		"/api/server/stop",
 		"/api/sendText",
 		"/api/sendReply",
@@ -50,12 +46,8 @@ var unbuilt = notImplemented(map[string][]string{
 		"/api/{session}/media...",
 	},
 	http.MethodPut: {
-		"/api/sessions/{session}",
 		"/api/reaction",
 		"/api/star",
-	},
-	http.MethodDelete: {
-		"/api/sessions/{session}",
 	},
 	anyMethod: {
 		"/api/keys...",

@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start(names ...session.Name) {
 	w.Helper()
 	for _, name := range names {
-		if _, _, err := w.Start(w.Context(), w.tenant, name, nil, session.DefaultConfig(session.Defaults{})); err != nil {
+		if _, _, err := w.Start(w.Context(), store.Actor{Tenant: w.tenant, Key: "test"}, name, nil, session.DefaultConfig(session.Defaults{}), 0); err != nil {
 			w.Fatal(err)
 		}
 	}

@@ -37,6 +37,52 @@ func DecodeStart(body []byte, d Defaults) (*Config, error) {
 	return &config, nil
 }
 
+// DecodeUpdate reads the body of a request that replaces the config, which must
+// be there. Its error is a [*FieldError] or [FieldErrors].
+func DecodeUpdate(body []byte, d Defaults) (Config, error) {
+	config, err := DecodeStart(body, d)
+	if err == nil && config == nil {
+		err = &FieldError{Field: "config", Problem: "is missing"}
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	return *config, nil
+}
+
+// Creation is the body of a request that creates a session.
+type Creation struct {
+	Name   Name    // empty: one is to be made up
+	Start  bool    // at once
+	Config *Config // nil: the default one
+}
+
+// DecodeCreate reads the body of a request that creates a session. Its error is
+// a [*FieldError] or [FieldErrors].
+func DecodeCreate(body []byte, d Defaults) (Creation, error) {
+	var errs FieldErrors
+	root, err := decodeObject(body, "", &errs)
+	if err != nil {
+		return Creation{}, err
+	}
+	c := Creation{Start: true}
+	if text, ok := root.string("name"); ok {
+		name, err := ParseName(text)
+		if err != nil {
+			root.fail("name", "%s", err.(*FieldError).Problem)
+		}
+		c.Name = name
+	}
+	if start, ok := root.bool("start"); ok {
+		c.Start = start
+	}
+	if fields, ok := root.object("config"); ok {
+		config := decodeConfig(fields, d)
+		c.Config = &config
+	}
+	return c, errs.orNil()
+}
+
 // DecodeConfig reads a config object, fills defaults and reports every mistake
 // at once, fields named from "config". Its error is a [*FieldError] or
 // [FieldErrors].

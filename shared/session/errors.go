@@ -11,6 +11,12 @@ var (
 	ErrStopped = errors.New("session is already stopped")
 	// ErrStoreInUse: the device store cannot change while a device is linked.
 	ErrStoreInUse = errors.New("config.store cannot change while a device is linked: log out first")
+	// ErrExists: a new session under a name that the tenant has already.
+	ErrExists = errors.New("a session of that name exists already")
+	// ErrNotAuthenticated: a logout of a session that no device is linked to.
+	ErrNotAuthenticated = errors.New("no device is linked to the session")
+	// ErrQuota: the tenant has as many sessions as it may.
+	ErrQuota = errors.New("the tenant has as many sessions as it may")
 	// ErrFenced: the writer no longer holds the session; its term is over.
 	ErrFenced = errors.New("fenced: another connector holds the session")
 	// ErrDeviceTaken: the linked device already belongs to another session.

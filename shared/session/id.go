@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -55,6 +56,9 @@ func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
 type Name string
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,54}$`)
+
+// NewName returns a name for a session that its tenant gave none.
+func NewName() Name { return Name("session_" + strings.ReplaceAll(newUUID(), "-", "")) }
 
 // reservedNames collide with routes of the API.
 var reservedNames = map[string]bool{

@@ -178,6 +178,8 @@ func takeAs[T any](o object, key, wanted string) (T, bool) {
 
 func (o object) string(key string) (string, bool) { return takeAs[string](o, key, "a string") }
 
+func (o object) bool(key string) (bool, bool) { return takeAs[bool](o, key, "a boolean") }
+
 func (o object) array(key string) ([]any, bool) { return takeAs[[]any](o, key, "an array") }
 
 // object returns a nested object; an absent one is empty and reports false.

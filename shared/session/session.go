@@ -7,7 +7,7 @@ type Session struct {
 	ID        ID
 	Tenant    TenantID
 	Name      Name
-	Config    Config
+	Config    Config // without its secrets
 	Wanted    Wanted
 	Run       Run
 	CreatedAt time.Time
@@ -18,6 +18,15 @@ type Session struct {
 
 // View is what the API shows of the session; see the function [View].
 func (s Session) View() (Status, *Reason) { return View(s.Wanted, s.Run, s.ReadAt) }
+
+// Device is the linked device as the user sees it: one that is about to be
+// unlinked is none.
+func (s Session) Device() string {
+	if MustUnlink(s.Wanted, s.Run.JID, s.Run.Linked) {
+		return ""
+	}
+	return s.Run.JID
+}
 
 // Pairing is what a phone needs to link a session. Everything in it is a
 // credential.

@@ -10,6 +10,11 @@ const NoCapacityAfter = 30 * time.Second
 type Wanted struct {
 	Desired    Desired
 	Generation Generation
+	// Unlink is the last request that wanted the device unlinked, 0 where none did.
+	Unlink Generation
+	// Deleted: the user does not want the session any more. It is shown to nobody,
+	// and gone as soon as a holder has erased its device.
+	Deleted bool
 	// At is when the user last asked, on the database's clock.
 	At time.Time
 }
@@ -24,6 +29,7 @@ type Run struct {
 	Reason         *Reason
 	SeenGeneration Generation // the request that State answers
 	JID            string     // the linked device (an AD-JID), empty while unpaired
+	Linked         Generation // the request at which the device was linked
 	PushName       string     // the account's display name, where known
 	At             time.Time  // when State was written
 	// HeardAt is a moment at which WhatsApp still gave a sign of life, and of a
@@ -34,6 +40,10 @@ type Run struct {
 
 // HeldAt reports whether somebody may act for the session at now.
 func (r Run) HeldAt(now time.Time) bool { return r.Holder != "" && r.LeaseUntil.After(now) }
+
+// MustUnlink reports whether the user wants the linked device unlinked, and it
+// is not yet: the request came later than the one that it was linked at.
+func MustUnlink(w Wanted, jid string, linked Generation) bool { return jid != "" && w.Unlink > linked }
 
 // GaveUp reports whether the last request ended in FAILED, so that nobody
 // should claim the session until the user asks again.

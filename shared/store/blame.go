@@ -23,12 +23,12 @@ WITH u AS (SELECT * FROM ` + reportRows + `), dead AS (
 ), ` + silencing + `, written AS (
     UPDATE session_run r SET holder = NULL, epoch = r.epoch + 1, ` + reportColumns + `
     FROM u CROSS JOIN (SELECT count(*) FROM silenced) first WHERE r.session_id = u.session_id AND r.epoch = u.epoch AND r.holder = $1
-    RETURNING r.session_id, r.epoch, r.state, r.seen_generation, r.retry_at
+    RETURNING r.session_id, r.epoch, r.state, r.seen_generation, r.retry_at, r.jid, r.linked_generation
 ), cleared AS (
     UPDATE pairing q SET epoch = w.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
     FROM written w WHERE q.session_id = w.session_id
 ), judged AS (
-    SELECT w.session_id, w.retry_at, ` + goesOn + ` AS goes_on FROM written w JOIN session s ON s.id = w.session_id
+    SELECT r.session_id, r.retry_at, ` + goesOn + ` AS goes_on FROM written r JOIN session s ON s.id = r.session_id
 ), dropped AS (
     DELETE FROM start_job j USING judged d WHERE j.session_id = d.session_id AND NOT d.goes_on
 )

@@ -161,7 +161,7 @@ func TestABlamedSessionObeysItsUser(t *testing.T) {
 	dead := f.connector("dead")
 	claims := f.claim(dead, 2)
 	for _, name := range []session.Name{"stopped", "restarted"} {
-		must[session.Session](f)(f.Stop(t.Context(), f.tenant, name))
+		must[session.Session](f)(f.Stop(t.Context(), f.actor(), name))
 	}
 	f.start("restarted")
 	for _, c := range claims {

@@ -18,8 +18,9 @@ type Claim struct {
 	Name     session.Name
 	Epoch    session.Epoch
 	Wanted   session.Wanted
-	Config   session.Config
-	JID      string // the linked device, empty while unpaired
+	Config   session.Stored
+	JID      string             // the linked device, empty while unpaired
+	Linked   session.Generation // the request at which it was linked
 	PushName string
 	// From is who held the session last and did not give it back: a connector
 	// that died. Empty otherwise.
@@ -68,14 +69,14 @@ WITH me AS (
         heard_at = CASE WHEN r.state = 'WORKING' THEN GREATEST(r.heard_at, p.heard_at) ELSE r.heard_at END,
         faults = CASE WHEN r.fault_at > now() - $4 * interval '1 millisecond' THEN r.faults ELSE 0 END
     FROM picked p JOIN session s ON s.id = p.session_id CROSS JOIN (SELECT count(*) FROM silenced) first
-    WHERE r.session_id = p.session_id AND s.desired = 'running'
-    RETURNING r.session_id, r.epoch, r.jid, r.push_name, p.holder, r.reconnects,
+    WHERE r.session_id = p.session_id AND ` + wanted + `
+    RETURNING r.session_id, r.epoch, r.jid, r.linked_generation, r.push_name, p.holder, r.reconnects,
         extract(epoch FROM now() - r.reconnects_at) AS reconnects_age, r.faults
 ), fenced AS (
     UPDATE pairing q SET epoch = k.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
     FROM claimed k WHERE q.session_id = k.session_id
 )
-SELECT s.id, s.tenant_id, s.name, k.epoch, s.desired, s.generation, s.desired_at, s.config::text, k.jid, k.push_name,
+SELECT s.id, s.tenant_id, s.name, k.epoch, ` + wantedColumns + `, k.jid, k.linked_generation, k.push_name,
     k.holder, k.reconnects, k.reconnects_age, k.faults
 FROM claimed k JOIN session s ON s.id = k.session_id`
 
@@ -90,13 +91,14 @@ func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, 
 func scanClaim(rows *sql.Rows) (Claim, error) {
 	var (
 		c               Claim
-		config          string
+		asked           wantedRow
 		jid, push, from sql.NullString
 		reconnects      pq.Int64Array
 		age             sql.NullFloat64 // seconds
 	)
-	err := rows.Scan(&c.ID, &c.Tenant, &c.Name, &c.Epoch, &c.Wanted.Desired, &c.Wanted.Generation, &c.Wanted.At, &config, &jid, &push,
-		&from, &reconnects, &age, &c.Faults)
+	dest := append([]any{&c.ID, &c.Tenant, &c.Name, &c.Epoch}, asked.dest()...)
+	dest = append(dest, &jid, &c.Linked, &push, &from, &reconnects, &age, &c.Faults)
+	err := rows.Scan(dest...)
 	if err != nil {
 		return c, err
 	}
@@ -104,10 +106,30 @@ func scanClaim(rows *sql.Rows) (Claim, error) {
 	if age.Valid {
 		c.Reconnects = session.LastHourOf(reconnects, time.Now().Add(-time.Duration(age.Float64*float64(time.Second))))
 	}
-	if err := json.Unmarshal([]byte(config), &c.Config); err != nil {
-		return c, fmt.Errorf("stored config of session %s: %w", c.ID, err)
+	c.Wanted, c.Config, err = asked.read(c.ID)
+	return c, err
+}
+
+// wantedColumns is what the user wants of a session s, read by a wantedRow.
+const wantedColumns = `s.desired, s.generation, s.unlink_generation, s.deleted_at IS NOT NULL, s.desired_at, s.config::text, s.secrets`
+
+type wantedRow struct {
+	wanted  session.Wanted
+	config  string
+	secrets []byte
+}
+
+func (r *wantedRow) dest() []any {
+	w := &r.wanted
+	return []any{&w.Desired, &w.Generation, &w.Unlink, &w.Deleted, &w.At, &r.config, &r.secrets}
+}
+
+func (r *wantedRow) read(id session.ID) (session.Wanted, session.Stored, error) {
+	stored := session.Stored{Secrets: r.secrets}
+	if err := json.Unmarshal([]byte(r.config), &stored.Config); err != nil {
+		return r.wanted, stored, fmt.Errorf("stored config of session %s: %w", id, err)
 	}
-	return c, nil
+	return r.wanted, stored, nil
 }
 
 // enqueueOrphans also removes the codes that a dead holder showed: no phone can
@@ -124,8 +146,8 @@ WITH orphans AS (
     SELECT s.id FROM session s
     JOIN session_run r ON r.session_id = s.id
     LEFT JOIN connector c ON c.id = r.holder
-    WHERE s.desired = 'running' AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
-      AND (r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
+    WHERE ` + wanted + ` AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
+      AND (s.deleted_at IS NOT NULL OR r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
       AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = s.id)
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
@@ -135,7 +157,7 @@ WITH orphans AS (
     WHERE q.session_id = o.session_id AND q.epoch = r.epoch AND (q.codes IS NOT NULL OR q.code IS NOT NULL)
 ), left_over AS (
     SELECT r.session_id, s.generation, r.holder FROM session_run r JOIN session s ON s.id = r.session_id
-    WHERE s.desired = 'stopped' AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))
+    WHERE s.desired = 'stopped' AND NOT ` + wanted + ` AND r.holder = ANY (ARRAY(SELECT id FROM connector WHERE lease_until <= now()))
     FOR UPDATE OF r SKIP LOCKED
 ), dead AS (
     SELECT DISTINCT holder FROM left_over
@@ -186,7 +208,7 @@ type Change struct {
 	ID      session.ID
 	Epoch   session.Epoch
 	Wanted  session.Wanted
-	Config  session.Config
+	Config  session.Stored
 	Request *CodeRequest // a wish for a pairing code, nil without one
 }
 
@@ -197,7 +219,7 @@ type CodeRequest struct {
 }
 
 const changesHeld = `
-SELECT s.id, r.epoch, s.desired, s.generation, s.desired_at, s.config::text, q.id, q.phone
+SELECT s.id, r.epoch, ` + wantedColumns + `, q.id, q.phone
 FROM session_run r
 JOIN session s ON s.id = r.session_id
 LEFT JOIN (
@@ -216,18 +238,16 @@ func (s *Store) ChangesHeld(ctx context.Context, me session.ConnectorID) ([]Chan
 func scanChange(rows *sql.Rows) (Change, error) {
 	var (
 		c              Change
-		config         string
+		asked          wantedRow
 		request, phone sql.NullString
 	)
-	err := rows.Scan(&c.ID, &c.Epoch, &c.Wanted.Desired, &c.Wanted.Generation, &c.Wanted.At, &config, &request, &phone)
+	err := rows.Scan(append(append([]any{&c.ID, &c.Epoch}, asked.dest()...), &request, &phone)...)
 	if err != nil {
 		return c, err
 	}
 	if request.Valid {
 		c.Request = &CodeRequest{ID: request.String, Phone: session.Phone(phone.String)}
 	}
-	if err := json.Unmarshal([]byte(config), &c.Config); err != nil {
-		return c, fmt.Errorf("stored config of session %s: %w", c.ID, err)
-	}
-	return c, nil
+	c.Wanted, c.Config, err = asked.read(c.ID)
+	return c, err
 }

@@ -163,7 +163,7 @@ func TestAnUnwantedSessionOfADeadConnectorIsEnded(t *testing.T) {
 	if err := f.PutQRIfEpoch(t.Context(), termOf(first), session.QRCodes{Codes: []string{"2@code"}, First: time.Minute, Next: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Stop(t.Context(), f.tenant, "a"); err != nil {
+	if _, err := f.Stop(t.Context(), f.actor(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	left := `SELECT count(*) FROM session_run r JOIN pairing p USING (session_id) WHERE r.holder IS NOT NULL OR p.codes IS NOT NULL`
@@ -212,7 +212,7 @@ func (f *fleet) wantFenced(me session.ConnectorID, c store.Claim) {
 		}
 	}
 	for name, err := range map[string]error{
-		"device": f.SetDeviceIfEpoch(ctx, me, termOf(c), "1:1@s.whatsapp.net"),
+		"device": f.SetDeviceIfEpoch(ctx, me, termOf(c), "1:1@s.whatsapp.net", 1),
 		"codes":  f.PutQRIfEpoch(ctx, termOf(c), session.QRCodes{Codes: []string{"old"}, First: time.Minute}),
 		"clear":  f.ClearPairingIfEpoch(ctx, termOf(c)),
 		"answer": f.AnswerCodeIfEpoch(ctx, termOf(c), "0190f5fe-7c00-7a00-8000-000000000000", "OLD", "", time.Minute),
@@ -234,9 +234,9 @@ func TestReleaseIsNotStop(t *testing.T) {
 		status session.Status
 	}{
 		{"still wanted", session.Starting, func(*fleet) {}, 0, 1, session.Starting},
-		{"stopped meanwhile", session.Stopped, func(f *fleet) { must[session.Session](f)(f.Stop(f.Context(), f.tenant, "a")) }, 0, 0, session.Stopped},
+		{"stopped meanwhile", session.Stopped, func(f *fleet) { must[session.Session](f)(f.Stop(f.Context(), f.actor(), "a")) }, 0, 0, session.Stopped},
 		{"stopped and started meanwhile", session.Stopped, func(f *fleet) {
-			must[session.Session](f)(f.Stop(f.Context(), f.tenant, "a"))
+			must[session.Session](f)(f.Stop(f.Context(), f.actor(), "a"))
 			f.start("a")
 		}, 0, 1, session.Starting},
 		{"gave up", session.Failed, func(*fleet) {}, 0, 0, session.Failed},
@@ -296,7 +296,7 @@ func TestChangesAreSeenUntilAcknowledged(t *testing.T) {
 	if n := len(changes()); n != 0 {
 		t.Fatalf("%d changes after the claim", n)
 	}
-	must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+	must[session.Session](f)(f.Stop(t.Context(), f.actor(), "a"))
 	f.start("a")
 	got := changes()
 	if len(got) != 1 || got[0].Wanted.Generation != 3 || got[0].Wanted.Desired != session.DesiredRunning {
@@ -320,10 +320,10 @@ func TestTwoSessionsCannotHoldOneDevice(t *testing.T) {
 	f.start("b")
 	me := f.connector("c")
 	claims := f.claim(me, 2)
-	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[0]), "5511:1@s.whatsapp.net"); err != nil {
+	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[0]), "5511:1@s.whatsapp.net", 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[1]), "5511:1@s.whatsapp.net"); !errors.Is(err, session.ErrDeviceTaken) {
+	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claims[1]), "5511:1@s.whatsapp.net", 1); !errors.Is(err, session.ErrDeviceTaken) {
 		t.Fatalf("error %v, want ErrDeviceTaken", err)
 	}
 }

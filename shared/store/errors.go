@@ -43,7 +43,7 @@ func domain(what string, err error) error {
 
 func isDomain(err error) bool {
 	for _, known := range []error{
-		session.ErrNotFound, session.ErrActive, session.ErrStopped, session.ErrStoreInUse, session.ErrFenced,
+		session.ErrNotFound, session.ErrActive, session.ErrStopped, session.ErrStoreInUse, session.ErrExists, session.ErrNotAuthenticated, session.ErrQuota, session.ErrFenced,
 		session.ErrDeviceTaken, session.ErrLeaseLost, session.ErrUnavailable,
 	} {
 		if errors.Is(err, known) {

@@ -52,7 +52,7 @@ func TestFleetStatusFollowsTheSessions(t *testing.T) {
 	f.wantFleet("one drains", store.FleetStatus{Running: 4, Wanted: 4, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
 
 	// Stopped, but not closed yet: it takes a slot and nobody wants it.
-	must[session.Session](f)(f.Stop(t.Context(), f.tenant, claims[0].Name))
+	must[session.Session](f)(f.Stop(t.Context(), f.actor(), claims[0].Name))
 	f.wantFleet("one stops", store.FleetStatus{Running: 3, Wanted: 3, Held: 4, Alive: 2, Slots: 100, SlotsFree: 97})
 
 	// Its sessions are unplaced before anybody has made a job of them.
@@ -170,7 +170,7 @@ func TestTheShareOfRefusedVersionsIsOfAllThatShouldRun(t *testing.T) {
 	must[[]session.ID](f)(f.SetStateIfEpoch(t.Context(), me, outdated(claims[0], session.Starting)))
 	must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, outdated(claims[1], session.Failed)))
 	must[[]session.ID](f)(f.SetStateIfEpoch(t.Context(), me, outdated(claims[2], session.Starting)))
-	must[session.Session](f)(f.Stop(t.Context(), f.tenant, claims[2].Name)) // nobody wants it any more
+	must[session.Session](f)(f.Stop(t.Context(), f.actor(), claims[2].Name)) // nobody wants it any more
 	got := must[store.FleetStatus](f)(f.FleetStatus(t.Context()))
 	if got.Running != 7 || got.Outdated != 2 || got.OutdatedShare() != 2.0/7 {
 		t.Errorf("%+v, share %v", got, got.OutdatedShare())

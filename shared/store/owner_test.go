@@ -65,7 +65,7 @@ func TestTheEndOfAnUnwantedTermEndsTheConnectionsOfTheDead(t *testing.T) {
 	late := must[*sql.Tx](f)(f.owned(dead, nil).DB().BeginTx(t.Context(), nil))
 	f.start("a")
 	f.claim(dead, 1)
-	must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+	must[session.Session](f)(f.Stop(t.Context(), f.actor(), "a"))
 	if err := f.EndLease(t.Context(), dead); err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (s *Store) AnswerCodeIfEpoch(ctx context.Context, term Term, request, code,
 const selectPairing = `
 SELECT ` + sessionColumns + `, p.codes, p.started_at, p.first_ms, p.next_ms
 FROM ` + sessionTables + ` JOIN pairing p ON p.session_id = s.id AND p.epoch = r.epoch
-WHERE s.tenant_id = $1 AND s.name = $2`
+WHERE s.tenant_id = $1 AND s.name = $2 AND s.deleted_at IS NULL`
 
 // Pairing reads a session and the codes that a phone may scan, if any.
 func (s *Store) Pairing(ctx context.Context, tenant session.TenantID, name session.Name) (session.Session, session.Pairing, error) {
@@ -71,7 +71,7 @@ const requestLife = 30 * time.Second
 const requestCode = `
 WITH asked AS (
     INSERT INTO pairing_request AS q (session_id, id, phone, expires_at)
-    SELECT id, $3, $4, now() + $5 * interval '1 millisecond' FROM session WHERE tenant_id = $1 AND name = $2
+    SELECT id, $3, $4, now() + $5 * interval '1 millisecond' FROM session WHERE tenant_id = $1 AND name = $2 AND deleted_at IS NULL
     ON CONFLICT (session_id) DO UPDATE SET
         id = CASE WHEN q.phone = excluded.phone AND q.expires_at > now() THEN q.id ELSE excluded.id END,
         phone = excluded.phone, expires_at = excluded.expires_at

@@ -39,7 +39,7 @@ func TestQRCodesAreReadBackAndCleared(t *testing.T) {
 	if err := f.PutQRIfEpoch(t.Context(), termOf(claim), codes); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claim), "1:2@s"); err != nil {
+	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claim), "1:2@s", 1); err != nil {
 		t.Fatal(err)
 	}
 	f.noCodes()

@@ -73,11 +73,11 @@ func (s *Store) SetStateIfEpoch(ctx context.Context, me session.ConnectorID, rep
 	return s.writeReports(ctx, "report states", setStateIfEpoch, me, reports)
 }
 
-// goesOn tells, of a session s and its last report w, whether somebody should
+// goesOn tells, of a session s and its last report r, whether somebody should
 // claim it. What the user wants is read again here: a session that was stopped
 // meanwhile is left alone, as is one that gave up, unless it may be tried again
-// later or the user has asked anew.
-const goesOn = `s.desired = 'running' AND (w.state <> 'FAILED' OR w.seen_generation < s.generation OR w.retry_at IS NOT NULL)`
+// later or the user has asked anew. A deleted one is claimed until it is erased.
+const goesOn = wanted + ` AND (s.deleted_at IS NOT NULL OR r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at IS NOT NULL)`
 
 // releaseIfEpoch gives sessions back, and a job in the same transaction to those
 // that go on.
@@ -88,13 +88,13 @@ const releaseIfEpoch = `
 WITH u AS (SELECT * FROM ` + reportRows + `), written AS (
     UPDATE session_run r SET holder = NULL, ` + reportColumns + `
     FROM u WHERE r.session_id = u.session_id AND r.epoch = u.epoch AND r.holder = $1
-    RETURNING r.session_id, r.state, r.seen_generation, r.retry_at
+    RETURNING r.session_id, r.state, r.seen_generation, r.retry_at, r.jid, r.linked_generation
 ), cleared AS (
     UPDATE pairing q SET codes = NULL, started_at = NULL, code = NULL, code_problem = NULL
     FROM u WHERE q.session_id = u.session_id AND q.epoch = u.epoch AND (q.codes IS NOT NULL OR q.code IS NOT NULL)
 ), queued AS (
     INSERT INTO start_job (session_id, available_at)
-    SELECT s.id, GREATEST(now(), w.retry_at) FROM written w JOIN session s ON s.id = w.session_id
+    SELECT s.id, GREATEST(now(), r.retry_at) FROM written r JOIN session s ON s.id = r.session_id
     WHERE ` + goesOn + `
     ON CONFLICT (session_id) DO NOTHING
     RETURNING session_id
@@ -187,19 +187,35 @@ WITH cleared AS (
     UPDATE pairing SET codes = NULL, started_at = NULL, code = NULL, code_problem = NULL
     WHERE session_id = $1 AND epoch = $2 AND (codes IS NOT NULL OR code IS NOT NULL)
 )
-UPDATE session_run SET jid = NULLIF($4, ''), push_name = CASE WHEN $4 = '' THEN NULL ELSE push_name END
+UPDATE session_run SET jid = NULLIF($4, ''), linked_generation = GREATEST(linked_generation, $5),
+    push_name = CASE WHEN $4 = '' THEN NULL ELSE push_name END
 WHERE session_id = $1 AND epoch = $2 AND holder = $3`
 
 // SetDeviceIfEpoch records the device that was linked, or with an empty jid
-// that there is none any more, and removes the codes that linked it. Errors:
+// that there is none any more, and removes the codes that linked it. seen is the
+// last request that the holder knows of: one to unlink the device comes later
+// than the one at which it was linked. Errors:
 // session.ErrFenced, and session.ErrDeviceTaken where another session has that
 // device.
-func (s *Store) SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term Term, jid string) error {
-	err := s.oneRow(ctx, "record the device", session.ErrFenced, setDeviceIfEpoch, term.ID, term.Epoch, me, jid)
+func (s *Store) SetDeviceIfEpoch(ctx context.Context, me session.ConnectorID, term Term, jid string, seen session.Generation) error {
+	err := s.oneRow(ctx, "record the device", session.ErrFenced, setDeviceIfEpoch, term.ID, term.Epoch, me, jid, seen)
 	if sqlState(err) == uniqueViolation {
 		return session.ErrDeviceTaken
 	}
 	return err
+}
+
+// eraseIfEpoch locks the run's row, whose epoch is the fence.
+const eraseIfEpoch = `
+WITH mine AS (
+    SELECT session_id FROM session_run WHERE session_id = $1 AND epoch = $2 AND holder = $3 FOR UPDATE
+)
+DELETE FROM session s USING mine WHERE s.id = mine.session_id AND s.deleted_at IS NOT NULL`
+
+// EraseIfEpoch removes every row of a deleted session, whose device its holder
+// has erased, and with it the term. Errors: session.ErrFenced.
+func (s *Store) EraseIfEpoch(ctx context.Context, me session.ConnectorID, term Term) error {
+	return s.oneRow(ctx, "erase the session", session.ErrFenced, eraseIfEpoch, term.ID, term.Epoch, me)
 }
 
 const epochHeld = `SELECT epoch = $2 AND holder = $3 FROM session_run WHERE session_id = $1`

@@ -10,18 +10,23 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 )
 
+// wanted is the condition under which somebody has to hold a session s, of which
+// r is the run: the user wants it to run, or its device unlinked, or the whole
+// of it erased.
+const wanted = `(s.desired = 'running' OR s.deleted_at IS NOT NULL OR (s.unlink_generation > r.linked_generation AND r.jid IS NOT NULL))`
+
 // sessionColumns and sessionTables read one whole session.Session. A working
 // session was heard at its holder's last heartbeat too.
 const (
-	sessionColumns = `s.id, s.tenant_id, s.name, s.desired, s.generation, s.desired_at, s.config::text, s.created_at,
+	sessionColumns = `s.id, s.tenant_id, s.name, s.desired, s.generation, s.unlink_generation, s.desired_at, s.config::text, s.created_at,
     r.holder, c.lease_until, r.epoch, r.state, r.reason_code, r.reason_message, r.reason_at, r.retry_at,
-    r.seen_generation, r.jid, r.push_name, r.state_at,
+    r.seen_generation, r.jid, r.linked_generation, r.push_name, r.state_at,
     CASE WHEN r.state = 'WORKING' THEN GREATEST(r.heard_at, c.heard_at) ELSE r.heard_at END, r.reconnects, r.reconnects_at, now()`
 	sessionTables = `session s JOIN session_run r ON r.session_id = s.id LEFT JOIN connector c ON c.id = r.holder`
 
-	selectSession  = `SELECT ` + sessionColumns + ` FROM ` + sessionTables + ` WHERE s.tenant_id = $1 AND s.name = $2`
+	selectSession  = `SELECT ` + sessionColumns + ` FROM ` + sessionTables + ` WHERE s.tenant_id = $1 AND s.name = $2 AND s.deleted_at IS NULL`
 	selectSessions = `SELECT ` + sessionColumns + ` FROM ` + sessionTables + `
-WHERE s.tenant_id = $1 AND ($2 OR s.desired = 'running')
+WHERE s.tenant_id = $1 AND s.deleted_at IS NULL AND ($2 OR s.desired = 'running')
 ORDER BY s.name LIMIT $3 OFFSET $4`
 )
 
@@ -63,9 +68,9 @@ func scanSession(row scanner, more ...any) (session.Session, error) {
 		r                                = &found.Run
 	)
 	dest := append([]any{
-		&found.ID, &found.Tenant, &found.Name, &w.Desired, &w.Generation, &w.At, &config, &found.CreatedAt,
+		&found.ID, &found.Tenant, &found.Name, &w.Desired, &w.Generation, &w.Unlink, &w.At, &config, &found.CreatedAt,
 		&holder, &leaseUntil, &r.Epoch, &r.State, &code, &message, &reasonAt, &retryAt,
-		&r.SeenGeneration, &jid, &push, &r.At, &heardAt, &reconnects, &reconnectsAt, &found.ReadAt,
+		&r.SeenGeneration, &jid, &r.Linked, &push, &r.At, &heardAt, &reconnects, &reconnectsAt, &found.ReadAt,
 	}, more...)
 	if err := row.Scan(dest...); err != nil {
 		return session.Session{}, err

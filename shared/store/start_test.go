@@ -13,7 +13,7 @@ func TestStartCreatesASessionAndOneJob(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	defaults := session.DefaultConfig(session.Defaults{})
-	made, created, err := f.Start(t.Context(), f.tenant, "a", nil, defaults)
+	made, created, err := f.Start(t.Context(), f.actor(), "a", nil, defaults, 0)
 	if err != nil || !created {
 		t.Fatalf("created %v, error %v", created, err)
 	}
@@ -23,7 +23,7 @@ func TestStartCreatesASessionAndOneJob(t *testing.T) {
 	if n := f.count(`SELECT count(*) FROM start_job`); n != 1 {
 		t.Fatalf("%d jobs, want 1", n)
 	}
-	again, created, err := f.Start(t.Context(), f.tenant, "a", nil, defaults)
+	again, created, err := f.Start(t.Context(), f.actor(), "a", nil, defaults, 0)
 	if !errors.Is(err, session.ErrActive) || created || again.ID != made.ID {
 		t.Fatalf("second start: %v created %v, want ErrActive for the same session", err, created)
 	}
@@ -35,14 +35,14 @@ func TestExactlyOneOfManyConcurrentStartsSucceeds(t *testing.T) {
 		f := newFleet(t)
 		if existing {
 			f.start("a")
-			must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+			must[session.Session](f)(f.Stop(t.Context(), f.actor(), "a"))
 		}
 		const n = 40
 		var wg sync.WaitGroup
 		errs := make([]error, n)
 		for i := range n {
 			wg.Go(func() {
-				_, _, errs[i] = f.Start(t.Context(), f.tenant, "a", nil, session.DefaultConfig(session.Defaults{}))
+				_, _, errs[i] = f.Start(t.Context(), f.actor(), "a", nil, session.DefaultConfig(session.Defaults{}), 0)
 			})
 		}
 		wg.Wait()
@@ -68,17 +68,17 @@ func TestStopKeepsTheSessionAndRemovesTheJob(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.start("a")
-	stopped := must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+	stopped := must[session.Session](f)(f.Stop(t.Context(), f.actor(), "a"))
 	if status, _ := stopped.View(); status != session.Stopped {
 		t.Fatalf("status %s", status)
 	}
 	if jobs := f.count(`SELECT count(*) FROM start_job`); jobs != 0 {
 		t.Fatalf("%d jobs, want 0", jobs)
 	}
-	if _, err := f.Stop(t.Context(), f.tenant, "a"); !errors.Is(err, session.ErrStopped) {
+	if _, err := f.Stop(t.Context(), f.actor(), "a"); !errors.Is(err, session.ErrStopped) {
 		t.Fatalf("second stop: %v", err)
 	}
-	if _, err := f.Stop(t.Context(), f.tenant, "unknown"); !errors.Is(err, session.ErrNotFound) {
+	if _, err := f.Stop(t.Context(), f.actor(), "unknown"); !errors.Is(err, session.ErrNotFound) {
 		t.Fatalf("unknown: %v", err)
 	}
 }
@@ -90,10 +90,10 @@ func TestOmittedConfigKeepsTheStoredOne(t *testing.T) {
 	config := defaults
 	config.Log.Level = session.LevelDebug
 	config.Extra = map[string]any{"noweb": map[string]any{"markOnline": true}}
-	if _, _, err := f.Start(t.Context(), f.tenant, "a", &config, defaults); err != nil {
+	if _, _, err := f.Start(t.Context(), f.actor(), "a", &session.Stored{Config: config}, defaults, 0); err != nil {
 		t.Fatal(err)
 	}
-	must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+	must[session.Session](f)(f.Stop(t.Context(), f.actor(), "a"))
 	again := f.start("a")
 	if again.Config.Log.Level != session.LevelDebug || again.Config.Extra["noweb"] == nil {
 		t.Fatalf("config %+v", again.Config)
@@ -106,12 +106,12 @@ func TestStoreCannotMoveWhileADeviceIsLinked(t *testing.T) {
 	f.start("a")
 	me := f.connector("c")
 	claim := f.claim(me, 1)[0]
-	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claim), "5511999:3@s.whatsapp.net"); err != nil {
+	if err := f.SetDeviceIfEpoch(t.Context(), me, termOf(claim), "5511999:3@s.whatsapp.net", 1); err != nil {
 		t.Fatal(err)
 	}
-	must[session.Session](f)(f.Stop(t.Context(), f.tenant, "a"))
+	must[session.Session](f)(f.Stop(t.Context(), f.actor(), "a"))
 	moved := session.DefaultConfig(session.Defaults{Dialect: session.Postgres})
-	if _, _, err := f.Start(t.Context(), f.tenant, "a", &moved, moved); !errors.Is(err, session.ErrStoreInUse) {
+	if _, _, err := f.Start(t.Context(), f.actor(), "a", &session.Stored{Config: moved}, moved, 0); !errors.Is(err, session.ErrStoreInUse) {
 		t.Fatalf("error %v, want ErrStoreInUse", err)
 	}
 	f.wantStatus("a", session.Stopped, "")

@@ -44,6 +44,8 @@ func newFleet(t *testing.T) *fleet {
 	return &fleet{T: t, Store: s, url: url, tenant: tenant}
 }
 
+func (f *fleet) actor() store.Actor { return store.Actor{Tenant: f.tenant, Key: "test", Request: "r"} }
+
 func must[T any](f *fleet) func(T, error) T {
 	return func(value T, err error) T {
 		f.Helper()
@@ -56,7 +58,7 @@ func must[T any](f *fleet) func(T, error) T {
 
 func (f *fleet) start(name session.Name) session.Session {
 	f.Helper()
-	s, _, err := f.Start(f.Context(), f.tenant, name, nil, session.DefaultConfig(session.Defaults{}))
+	s, _, err := f.Start(f.Context(), f.actor(), name, nil, session.DefaultConfig(session.Defaults{}), 0)
 	if err != nil {
 		f.Fatal(err)
 	}
