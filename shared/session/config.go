@@ -138,7 +138,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // since: a stored config is taken as it is, and who uses a field checks it.
 func (c *Config) UnmarshalJSON(data []byte) error {
 	var ignored FieldErrors
-	fields, err := decodeObject(data, "config", &ignored)
+	fields, err := parseObject(data, "config", &ignored)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,9 +22,21 @@ type object struct {
 	errs   *FieldErrors
 }
 
-// decodeObject parses a single JSON object, called path in errors. An empty body
-// is an empty object.
+// decodeObject parses a single JSON object of a request, called path in errors.
+// An empty body is an empty object; a field that is there twice is refused.
 func decodeObject(data []byte, path string, errs *FieldErrors) (object, error) {
+	o, err := parseObject(data, path, errs)
+	if err != nil || len(o.fields) == 0 {
+		return o, err
+	}
+	if where, found := findDuplicate(path, data); found {
+		return o, &FieldError{Field: cmp.Or(where, "body"), Problem: "must not be there twice"}
+	}
+	return o, nil
+}
+
+// parseObject is decodeObject for what was checked when it came in.
+func parseObject(data []byte, path string, errs *FieldErrors) (object, error) {
 	o := object{path: path, fields: map[string]any{}, taken: map[string]bool{}, errs: errs}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return o, nil
