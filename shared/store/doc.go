@@ -4,6 +4,7 @@
 // # One writer per group of columns
 //
 //	tenant, api_key, session, pairing_request   the control plane
+//	idempotency                                 the control plane; sweep removes what has passed
 //	session_run, pairing                        the claim, then only the holder, fenced by epoch; who knows that it is dead
 //	start_job                                   whoever finds a wanted session that nobody holds; the claim removes it
 //	connector                                   that connector; who knows that it is dead may end its lease
