@@ -20,7 +20,15 @@ type fleet interface {
 	EndLeaseOfTask(ctx context.Context, task string) ([]session.ConnectorID, error)
 	EnqueueOrphans(ctx context.Context) (jobs int, err error)
 	FleetStatus(ctx context.Context) (store.FleetStatus, error)
+	ForgetIdempotency(ctx context.Context, limit int) (n int, err error)
 }
+
+// A sweep removes old answers in steps, so that none holds locks for long, and
+// leaves the rest to the next one.
+const (
+	forgetBatch   = 1000
+	forgetBatches = 20
+)
 
 // sweeper sweeps. It has no state of its own: any number may run at once.
 type sweeper struct {
@@ -42,6 +50,8 @@ type summary struct {
 	Slots            int     `json:"slots"`
 	SlotsFree        int     `json:"slotsFree"`
 	OutdatedShare    float64 `json:"clientOutdatedShare"`
+
+	Forgotten int `json:"idempotencyForgotten"` // answers of yesterday that this sweep removed
 }
 
 // sweep gives orphans their start jobs and counts the fleet after that.
@@ -57,11 +67,27 @@ func (s sweeper) sweep(ctx context.Context) (summary, error) {
 		return summary{}, fmt.Errorf("sweep: %w", err)
 	}
 	return summary{
-		Orphans: orphans, Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
+		Orphans: orphans, Forgotten: s.forget(ctx), Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
 		OldestJobSeconds: status.OldestJob.Round(time.Millisecond).Seconds(),
 		ConnectorsAlive:  status.Alive, Slots: status.Slots, SlotsFree: status.SlotsFree,
 		OutdatedShare: status.OutdatedShare(),
 	}, nil
+}
+
+// forget removes answers that nobody may ask for again. Sessions do not wait for
+// it, so a failure is no failure of the sweep.
+func (s sweeper) forget(ctx context.Context) (forgotten int) {
+	for range forgetBatches {
+		n, err := s.fleet.ForgetIdempotency(ctx, forgetBatch)
+		if err != nil {
+			s.log.WarnContext(ctx, "old answers were not removed; the next sweep tries again", "error", err.Error())
+			return forgotten
+		}
+		if forgotten += n; n < forgetBatch {
+			return forgotten
+		}
+	}
+	return forgotten
 }
 
 // bury ends the lease of a task that is known to be gone, and sweeps. A lease

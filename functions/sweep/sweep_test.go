@@ -19,6 +19,7 @@ import (
 type fakeFleet struct {
 	calls []string
 	fail  map[string]int // how many times
+	old   int            // answers to forget
 }
 
 var errDown = fmt.Errorf("%w: down", session.ErrUnavailable)
@@ -47,6 +48,12 @@ func (f *fakeFleet) FleetStatus(context.Context) (store.FleetStatus, error) {
 	return store.FleetStatus{Wanted: 3, OldestJob: 1500 * time.Millisecond}, f.call("count")
 }
 
+func (f *fakeFleet) ForgetIdempotency(_ context.Context, limit int) (int, error) {
+	n := min(limit, f.old)
+	f.old -= n
+	return n, f.call("forget")
+}
+
 var silent = slog.New(slog.DiscardHandler)
 
 func TestADeathIsBuriedBeforeTheSweep(t *testing.T) {
@@ -56,7 +63,7 @@ func TestADeathIsBuriedBeforeTheSweep(t *testing.T) {
 	if err != nil || found.LeasesEnded == nil || *found.LeasesEnded != 1 || found.Orphans != 2 || found.Wanted != 3 || found.OldestJobSeconds != 1.5 {
 		t.Errorf("%+v, error %v", found, err)
 	}
-	if want := []string{"end task", "enqueue", "count"}; !slices.Equal(f.calls, want) {
+	if want := []string{"end task", "enqueue", "count", "forget"}; !slices.Equal(f.calls, want) {
 		t.Errorf("calls %v, want %v", f.calls, want)
 	}
 }
@@ -131,5 +138,24 @@ func TestTheLoopEndsWhereNobodyReads(t *testing.T) {
 	s := sweeper{&fakeFleet{}, silent}
 	if err := s.every(t.Context(), time.Hour, func(summary) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestOldAnswersAreRemovedInSteps: a sweep ends, however many there are, and
+// their removal fails nothing else.
+func TestOldAnswersAreRemovedInSteps(t *testing.T) {
+	t.Parallel()
+	for old, want := range map[int]struct{ forgotten, steps int }{0: {0, 1}, 999: {999, 1}, 1000: {1000, 2}, 2500: {2500, 3}, 100_000: {20_000, 20}} {
+		f := &fakeFleet{old: old}
+		found, err := sweeper{f, silent}.sweep(t.Context())
+		if steps := len(f.calls) - 2; err != nil || found.Forgotten != want.forgotten || steps != want.steps {
+			t.Errorf("%d: %d in %d steps, error %v", old, found.Forgotten, steps, err)
+		}
+	}
+	f := &fakeFleet{fail: map[string]int{"forget": 1}}
+	var log strings.Builder
+	found, err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil))}.sweep(t.Context())
+	if err != nil || found.Wanted != 3 || found.Forgotten != 0 || !strings.Contains(log.String(), "were not removed") {
+		t.Errorf("%+v, error %v, log %s", found, err, &log)
 	}
 }
