@@ -9,6 +9,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 	"github.com/wafleet/wafleet/functions/control"
+	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -30,10 +31,15 @@ type config struct {
 	SQLiteAvailable bool `env:"SQLITE_AVAILABLE" envDefault:"false"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
 	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"INFO"`
+	// CORSOrigins is a list with commas of the origins whose pages may call the
+	// API, or *; none where it is empty.
+	CORSOrigins string `env:"CORS_ORIGINS"`
+
+	origins []string
 }
 
 // readConfig reads and checks everything and reports all mistakes together. No
-// value of a variable is repeated in the error: some are secrets.
+// value of a variable is repeated in the error, but wrong origins: some are secrets.
 func readConfig() (config, error) {
 	read, err := env.ParseAs[config]()
 	var mistakes []error
@@ -52,6 +58,9 @@ func readConfig() (config, error) {
 	}
 	if read.DatabaseMaxOpen < 0 {
 		mistakes = append(mistakes, errors.New("DATABASE_MAX_OPEN must not be negative"))
+	}
+	if read.origins, err = httpapi.ParseOrigins(read.CORSOrigins); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("CORS_ORIGINS %w", err))
 	}
 	return read, errors.Join(mistakes...)
 }
@@ -104,5 +113,6 @@ func (c config) LogValue() slog.Value {
 		slog.String("default_store_dialect", string(c.DefaultStoreDialect)),
 		slog.Bool("sqlite_available", c.control().SQLiteAvailable),
 		slog.String("log_level", c.LogLevel.String()),
+		slog.Any("cors_origins", c.origins),
 	)
 }

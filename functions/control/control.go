@@ -45,6 +45,7 @@ type Store interface {
 	Reader
 	Linker
 	Keys
+	Repeats
 }
 
 // Config is what a deployment decides.

@@ -17,6 +17,10 @@ var (
 	ErrQRNotReady = errors.New("there is no QR code at the moment")
 	// ErrCodeTimeout: no connector answered the request for a pairing code.
 	ErrCodeTimeout = errors.New("no pairing code arrived in time")
+	// ErrRepeatDiffers: the key of a request stands for another one already.
+	ErrRepeatDiffers = errors.New("the key was used for another request")
+	// ErrRepeatRuns: the same request is running.
+	ErrRepeatRuns = errors.New("the same request is running")
 )
 
 // WrongStatusError: the request does not fit the session's status.

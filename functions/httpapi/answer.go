@@ -17,17 +17,47 @@ func writeJSON(c *call, status int, body any) error {
 	if err := encoder.Encode(body); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
+	if tagged, ok := body.(versioned); ok {
+		if err := setETag(c, status, tagged, buffer.Bytes()); err != nil {
+			return err
+		}
+	}
 	return writeBytes(c, status, "application/json; charset=utf-8", buffer.Bytes())
 }
 
-// writeBytes sends an answer. That the caller has gone is nobody's error.
+// writeBytes answers.
 func writeBytes(c *call, status int, contentType string, body []byte) error {
-	header := c.w.Header()
-	header.Set("Content-Type", contentType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	c.w.WriteHeader(status)
-	_, _ = c.w.Write(body)
+	a := answer{Status: status, ContentType: contentType, Body: body}
+	if c.held != nil {
+		*c.held = a
+		return nil
+	}
+	c.send(a)
 	return nil
+}
+
+// send is where every answer leaves: unchanged, compressed or whole. That the
+// caller has gone is nobody's error.
+func (c *call) send(a answer) {
+	header := c.w.Header()
+	compressible := isCompressible(a.ContentType)
+	if compressible {
+		header["Vary"] = append(header["Vary"], "Accept-Encoding")
+	}
+	if c.unchanged(a.Status) {
+		c.w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if compressible && len(a.Body) >= minCompressed && acceptsGzip(c.r.Header["Accept-Encoding"]) {
+		zipped, release := compress(a.Body)
+		defer release()
+		a.Body = zipped
+		header.Set("Content-Encoding", "gzip")
+	}
+	header.Set("Content-Type", a.ContentType)
+	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	c.w.WriteHeader(a.Status)
+	_, _ = c.w.Write(a.Body)
 }
 
 // recorder remembers what was answered, and keeps the body of an answer to HEAD

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"strings"
 
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -14,13 +16,23 @@ import (
 // maxBody is in bytes, for every endpoint without media.
 const maxBody = 1 << 20
 
-// readBody reads no more than the limit, whatever the caller announced.
+// readBody reads no more than the limit, whatever the caller announced, and no
+// longer than the server allows. A body that was not read to its end takes the
+// connection with it: what follows may be the rest of it.
 func readBody(c *call) ([]byte, error) {
+	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, errBodyEncoded
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
+	if err != nil {
+		c.w.Header().Set("Connection", "close")
+	}
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, errBodyTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errBodyTooSlow
 	case err != nil:
 		return nil, &session.FieldError{Field: "body", Problem: "could not be read to its end"}
 	}

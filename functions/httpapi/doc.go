@@ -18,9 +18,32 @@
 // Empty segments are dropped: "//api/x/" is "/api/x", without a redirect, because
 // clients do not follow one on a POST.
 //
+// # Idempotency
+//
+// A POST with the header Idempotency-Key runs once. Who sends it again within
+// 24 h gets the first answer, with the header Idempotency-Replayed. One
+// statement claims the key before the endpoint runs, one stores the answer
+// before it goes out. Such a request runs to its end also where its caller
+// leaves: that is when somebody will ask again.
+//
+// Answers that a second try could better are not stored (kept), and neither are
+// credentials: a route whose answer has one says so in its field keeps. A process
+// that dies between its deed and its answer leaves a claim that lapses after a
+// minute; the request then runs again, and finds what the first one did.
+//
+// # The way out
+//
+// Every answer is whole in memory before it leaves, in call.send: a session
+// that has not changed since (If-None-Match) is 304, and text of 1 KiB or more
+// is compressed for who accepts gzip. As the body is there already, the standard
+// library's writer in a pool does, and the length is known; a wrapper of the
+// [http.ResponseWriter] would have to buffer it once more to find out.
+//
+// CORS is off unless [Config] names origins; it wraps the handler, so that every
+// answer has its headers.
+//
 // # What is not there
 //
 // An endpoint of the vendor's API that is not built yet is a line in a table
-// ([unbuilt]) and answers 501. There is no CORS, no compression and no rate
-// limit here.
+// ([unbuilt]) and answers 501.
 package httpapi

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/cors"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -20,6 +21,8 @@ type Config struct {
 	Log     *slog.Logger
 	Version string    // of wafleet; "dev" where empty
 	Started time.Time // of the process; now where zero
+	// CORSOrigins may call from a browser, see [ParseOrigins]; none where empty.
+	CORSOrigins []string
 }
 
 // Handler serves the whole API. It is safe for concurrent use.
@@ -29,11 +32,12 @@ type Handler struct {
 	version string
 	started time.Time
 	routes  *node
+	cors    *cors.Cors // nil for no origin
 }
 
 // New returns the API over the use cases.
 func New(control *control.Control, config Config) *Handler {
-	h := &Handler{control: control, log: config.Log, version: config.Version, started: config.Started}
+	h := &Handler{control: control, log: config.Log, version: config.Version, started: config.Started, cors: newCORS(config.CORSOrigins)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -58,12 +62,21 @@ type call struct {
 	caller    control.Caller
 	session   session.Name // empty where the route has none or the name is wrong
 	problem   *problem     // what went wrong, for the log
+	held      *answer      // where not nil, takes the answer instead of the caller
 }
 
 func (c *call) context() context.Context { return c.r.Context() }
 
 // ServeHTTP implements [http.Handler]. It never panics and always answers.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.cors == nil {
+		h.serve(w, r)
+		return
+	}
+	h.cors.ServeHTTP(w, r, h.serve)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
 	c := &call{
@@ -128,11 +141,14 @@ func (h *Handler) run(c *call) error {
 		}
 		c.session = name
 	}
+	if key := c.r.Header["Idempotency-Key"]; key != nil && c.repeatable() {
+		return h.once(c, key)
+	}
 	return c.route.do(c)
 }
 
 // answerOptions says what a path can do. It needs no key, as a browser's
-// preflight cannot send one, and allows no other origin.
+// preflight cannot send one.
 func answerOptions(c *call, allowed []string) error {
 	if len(allowed) == 0 {
 		return errRouteNotFound

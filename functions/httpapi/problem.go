@@ -38,6 +38,10 @@ const (
 	CodeQRNotReady         Code = "QR_NOT_READY"
 	CodeUnavailable        Code = "UNAVAILABLE"
 	CodePairingCodeTimeout Code = "PAIRING_CODE_TIMEOUT"
+	CodeKeyReused          Code = "IDEMPOTENCY_KEY_REUSED"
+	CodeInProgress         Code = "IDEMPOTENCY_IN_PROGRESS"
+	CodeBodyTimeout        Code = "BODY_TIMEOUT"
+	CodeBodyEncoded        Code = "BODY_ENCODED"
 )
 
 // statusClientClosed never reaches anybody: the caller has gone. It keeps the
@@ -50,6 +54,8 @@ var (
 	errMethodNotAllowed = errors.New("method not allowed")
 	errNotImplemented   = errors.New("not implemented")
 	errBodyTooLarge     = errors.New("body too large")
+	errBodyTooSlow      = errors.New("body too slow")
+	errBodyEncoded      = errors.New("body has a content encoding")
 )
 
 // problem is an error as a client sees it.
@@ -92,6 +98,14 @@ var plain = []struct {
 		message: "The tenant has as many sessions as it may: delete one, or ask the operator for more"}},
 	{errBodyTooLarge, problem{status: http.StatusRequestEntityTooLarge, code: CodeBodyTooLarge,
 		message: "The body must be at most " + bodyLimit()}},
+	{errBodyTooSlow, problem{status: http.StatusRequestTimeout, code: CodeBodyTimeout,
+		message: "The body did not arrive in time"}},
+	{errBodyEncoded, problem{status: http.StatusUnsupportedMediaType, code: CodeBodyEncoded,
+		message: "The body must be plain JSON, without a Content-Encoding"}},
+	{control.ErrRepeatDiffers, problem{status: http.StatusUnprocessableEntity, code: CodeKeyReused,
+		message: "This Idempotency-Key was used for another request: use a new one"}},
+	{control.ErrRepeatRuns, problem{status: http.StatusConflict, code: CodeInProgress,
+		message: "The same request is still running. Ask again for its answer", retryAfter: 1}},
 	{errNotImplemented, problem{status: http.StatusNotImplemented, code: CodeNotImplemented,
 		message: "This endpoint is known but not built yet"}},
 	{control.ErrCodeTimeout, problem{status: http.StatusGatewayTimeout, code: CodePairingCodeTimeout,

@@ -28,6 +28,10 @@ type mutation struct {
 	resource
 }
 
+// version makes an ETag of the resource, also where it is part of a mutation:
+// the caller of one can go on with If-None-Match.
+func (r resource) version() any { return r }
+
 // account is whose phone a session is linked to.
 type account struct {
 	ID       string `json:"id"`

@@ -17,6 +17,7 @@ type route struct {
 	do        endpoint
 	sessionAt int  // which segment is the session's name, -1 for none
 	unbuilt   bool // answers 501
+	keeps     keep // of the answer to a POST, for who asks again
 }
 
 const (

@@ -26,7 +26,7 @@ func (h *Handler) built() []route {
 
 		{method: http.MethodGet, pattern: "/api/{session}/auth/qr", do: h.qr},
 		{method: http.MethodGet, pattern: "/api/sessions/{session}/qrcode", do: h.qrJSON},
-		{method: http.MethodPost, pattern: "/api/{session}/auth/request-code", do: h.requestCode},
+		{method: http.MethodPost, pattern: "/api/{session}/auth/request-code", do: h.requestCode, keeps: nothing},
 	}
 }
 

@@ -149,7 +149,8 @@ func plannedEnd(ctx context.Context, err error, screen *console) error {
 func apiHandler(set settings, db *database, log *logs.Log) *httpapi.Handler {
 	level, _ := telemetry.ParseLevel(set.LogLevel) // checked with the settings
 	cases := control.New(db.Store, control.Config{Defaults: session.Defaults{Dialect: set.Dialect}, SQLiteAvailable: true})
-	return httpapi.New(cases, httpapi.Config{Log: telemetry.New(log, level), Version: telemetry.Version(version)})
+	origins, _ := httpapi.ParseOrigins(set.CORSOrigins) // checked with the settings
+	return httpapi.New(cases, httpapi.Config{Log: telemetry.New(log, level), Version: telemetry.Version(version), CORSOrigins: origins})
 }
 
 // announce tells the other commands how to reach this run.

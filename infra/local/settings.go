@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -46,6 +47,9 @@ type settings struct {
 	RootKey  string `env:"WHATSAPP_NOISE_ROOT_KEY"`
 	// Dialect is what an omitted config.store means.
 	Dialect session.Dialect `env:"DEFAULT_STORE_DIALECT" envDefault:"sqlite3"`
+	// CORSOrigins is a list with commas of the origins whose pages may call the
+	// API, or *.
+	CORSOrigins string `env:"CORS_ORIGINS"`
 	// LogLevel of the API and the connectors.
 	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO"`
 	// LogAll shows every log line on the terminal.
@@ -138,6 +142,9 @@ func (s settings) check(m *settingsError) {
 	m.wrong(s.Slots < 1, "SLOTS", "must be at least 1")
 	m.wrong(s.WhatsApp != "auto" && s.WhatsApp != "real" && s.WhatsApp != "sim", "WHATSAPP", "must be real, sim or auto")
 	m.wrong(s.Dialect != session.SQLite && s.Dialect != session.Postgres, "DEFAULT_STORE_DIALECT", "must be sqlite3 or postgres")
+	if _, err := httpapi.ParseOrigins(s.CORSOrigins); err != nil {
+		m.wrong(true, "CORS_ORIGINS", err.Error())
+	}
 	_, err := telemetry.ParseLevel(s.LogLevel)
 	m.wrong(err != nil, "LOG_LEVEL", "must be DEBUG, INFO, WARN or ERROR")
 	if s.APIKey != "" {
