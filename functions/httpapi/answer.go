@@ -39,6 +39,7 @@ func writeBytes(c *call, status int, contentType string, body []byte) error {
 // send is where every answer leaves: unchanged, compressed or whole. That the
 // caller has gone is nobody's error.
 func (c *call) send(a answer) {
+	c.leaveBody()
 	header := c.w.Header()
 	compressible := isCompressible(a.ContentType)
 	if compressible {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -23,6 +24,7 @@ func readBody(c *call) ([]byte, error) {
 	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, errBodyEncoded
 	}
+	c.bodyRead = true
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	if err != nil {
@@ -37,6 +39,18 @@ func readBody(c *call) ([]byte, error) {
 		return nil, &session.FieldError{Field: "body", Problem: "could not be read to its end"}
 	}
 	return body, nil
+}
+
+// leftoverTimeout is how long an answer waits for a body that nobody wants. The
+// server reads it before it answers, to keep the connection, and would wait for
+// as long as for a body that somebody does want.
+const leftoverTimeout = 200 * time.Millisecond
+
+func (c *call) leaveBody() {
+	if !c.bodyRead && c.r.ContentLength != 0 {
+		// A server that cannot do this, as under Lambda, has the body already.
+		_ = http.NewResponseController(c.w.ResponseWriter).SetReadDeadline(time.Now().Add(leftoverTimeout))
+	}
 }
 
 // checkNoFields reads the body of an endpoint that takes nothing from it:

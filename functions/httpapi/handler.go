@@ -63,6 +63,7 @@ type call struct {
 	session   session.Name // empty where the route has none or the name is wrong
 	problem   *problem     // what went wrong, for the log
 	held      *answer      // where not nil, takes the answer instead of the caller
+	bodyRead  bool         // or as far as it will be
 }
 
 func (c *call) context() context.Context { return c.r.Context() }
