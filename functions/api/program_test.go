@@ -202,8 +202,8 @@ func TestWrongUse(t *testing.T) {
 		"odd argument": {args: []string{"what"}, says: []string{"usage"}},
 		"everything wrong": {
 			args: []string{"-listen", "127.0.0.1:0"},
-			env:  []string{"DATABASE_URL=mysql://u:hidden-1@h/x", "DEFAULT_STORE_DIALECT=hidden-2", "SQLITE_AVAILABLE=hidden-3", "LOG_LEVEL=hidden-4", "DATABASE_MAX_OPEN=hidden-5"},
-			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE is not", "LOG_LEVEL is not", "DATABASE_MAX_OPEN is not"},
+			env:  []string{"DATABASE_URL=mysql://u:hidden-1@h/x", "DEFAULT_STORE_DIALECT=hidden-2", "SQLITE_AVAILABLE=hidden-3", "LOG_LEVEL=hidden-4", "DATABASE_MAX_OPEN=hidden-5", "CORS_ORIGINS=https://a.test, a.test/"},
+			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE is not", "LOG_LEVEL is not", "DATABASE_MAX_OPEN is not", `CORS_ORIGINS has entries that are no origin such as https://app.example.com: "a.test/"`},
 			not:  "hidden-",
 		},
 		"no database":   {args: []string{"-listen", "127.0.0.1:0"}, says: []string{"DATABASE_URL"}},
