@@ -44,6 +44,8 @@ var rules = []rule{
 	{"only a program that migrates carries the migrations", not(is("functions/migrate", "infra/local")), own("shared/schema"), false},
 	{"the domain depends on nothing of the module", is("shared/session", "shared/backoff", "shared/apikey"), own("functions", "connector", "infra", "shared"), false},
 	{"the store speaks the domain's words only", is("shared/store"), func(p string) bool { return under(p, module) && p != module+"/shared/session" }, false},
+	{"secrets are sealed in one place", not(is("shared/secret")), is("github.com/tink-crypto", "github.com/aws/aws-sdk-go-v2"), true},
+	{"what seals speaks the domain's words only", is("shared/secret"), func(p string) bool { return under(p, module) && p != module+"/shared/session" }, false},
 	{"HTTP goes through the use cases", is("functions/httpapi"), own("shared/wasim", "shared/pgserver"), false},
 	{"the use cases know no HTTP", is("functions/control"), func(p string) bool { return p == "net/http" || own("functions/httpapi")(p) }, false},
 }

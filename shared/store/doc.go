@@ -8,6 +8,7 @@
 //	session_run, pairing                        the claim, then only the holder, fenced by epoch; who knows that it is dead
 //	start_job                                   whoever finds a wanted session that nobody holds; the claim removes it
 //	connector                                   that connector; who knows that it is dead may end its lease
+//	data_key                                    the first process that seals a secret; then the operator who rotates it
 //
 // # Fencing
 //
