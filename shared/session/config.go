@@ -61,7 +61,8 @@ type Webhook struct {
 	CustomHeaders []CustomHeader `json:"customHeaders,omitempty"`
 }
 
-// WebhookHMAC signs deliveries. The key is a secret.
+// WebhookHMAC signs deliveries. The key is a secret; it is empty in an echo, and
+// then nothing is signed.
 type WebhookHMAC struct {
 	Key string `json:"key,omitempty"`
 }
@@ -146,7 +147,8 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Echo returns a copy without the secrets: what clients may read back.
+// Echo returns a copy without the secrets: what clients may read back. An echo
+// that was stored and read is the same echo; see also [Config.HasSecrets].
 func (c Config) Echo() Config {
 	c.Webhooks = slices.Clone(c.Webhooks)
 	for i, hook := range c.Webhooks {
@@ -161,7 +163,7 @@ func (c Config) Echo() Config {
 		c.Webhooks[i] = hook
 	}
 	if c.Proxy != nil {
-		c.Proxy = &Proxy{Server: c.Proxy.Server, Username: c.Proxy.Username}
+		c.Proxy = &Proxy{Server: withoutUserinfo(c.Proxy.Server), Username: c.Proxy.Username}
 	}
 	return c
 }

@@ -194,9 +194,8 @@ func decodeWebhook(o object) Webhook {
 	}
 	hook.URL = text
 	if hmac, ok := o.object("hmac"); ok {
-		if key, ok := hmac.string("key"); ok && key != "" {
-			hook.HMAC = &WebhookHMAC{Key: key}
-		}
+		key, _ := hmac.string("key")
+		hook.HMAC = &WebhookHMAC{Key: key}
 	}
 	hook.Retries = decodeRetries(o)
 	hook.CustomHeaders = decodeHeaders(o)

@@ -67,7 +67,7 @@ func TestDecodeStart(t *testing.T) {
 				URL: "http://x", Events: []string{"message", "session.status"}, HMAC: &session.WebhookHMAC{Key: "k"},
 				Retries:       &session.WebhookRetry{Policy: "linear", DelaySeconds: 0, Attempts: 100},
 				CustomHeaders: []session.CustomHeader{{Name: "X-A", Value: "b"}, {Name: "X-B"}},
-			}, {URL: "http://y", Events: []string{}, Retries: &session.WebhookRetry{Policy: "constant", DelaySeconds: 2, Attempts: 15}}}
+			}, {URL: "http://y", Events: []string{}, HMAC: &session.WebhookHMAC{}, Retries: &session.WebhookRetry{Policy: "constant", DelaySeconds: 2, Attempts: 15}}}
 		}),
 	} {
 		got, err := session.DecodeStart([]byte(body), session.Defaults{})

@@ -27,6 +27,8 @@ const (
 	ProxyError      ReasonCode = "PROXY_ERROR"
 	InternalError   ReasonCode = "INTERNAL_ERROR"
 
+	SecretsUnreadable ReasonCode = "SECRETS_UNREADABLE"
+
 	connectFailurePrefix = "CONNECT_FAILURE_"
 	streamErrorPrefix    = "STREAM_ERROR_"
 )
@@ -98,6 +100,8 @@ var meanings = map[ReasonCode]Meaning{
 	StoreError:      {NeedsUser, "The device store could not be opened or written. Check config.store and the connector's DATA_DIR, then start the session again."},
 	ProxyError:      {NeedsUser, "The proxy of this session could not be used. Check config.proxy, then start the session again."},
 	InternalError:   {NeedsUser, "Something unexpected went wrong in the connector. Its log says what; start the session again."},
+
+	SecretsUnreadable: {Terminal, "The secrets of this session's config could not be decrypted with this deployment's key. Restore the key, or start the session with a new config."},
 }
 
 // MeaningOf returns what a code means. Codes with a number of WhatsApp's in
