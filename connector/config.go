@@ -15,6 +15,7 @@ import (
 	"github.com/wafleet/wafleet/connector/runner"
 	"github.com/wafleet/wafleet/connector/supervisor"
 	"github.com/wafleet/wafleet/connector/whatsapp"
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
@@ -28,6 +29,11 @@ type config struct {
 	LogLevel    string `env:"LOG_LEVEL" envDefault:"INFO"`
 	Connects    int    `env:"CONNECTS_PER_SECOND" envDefault:"25"`
 	Moves       int    `env:"REBALANCE_PER_SECOND" envDefault:"1"`
+
+	// SecretsKeyFile and SecretsKMSKey say where the key is that secrets in
+	// configs were encrypted with; at most one of the two.
+	SecretsKeyFile string `env:"SECRETS_KEY_FILE"`
+	SecretsKMSKey  string `env:"SECRETS_KMS_KEY"`
 
 	LeaseTTL time.Duration `env:"LEASE_TTL" envDefault:"15s"`
 	// TaskMetadata is set by ECS: where a container asks about its task.
@@ -50,6 +56,7 @@ type config struct {
 	level    slog.Level
 	lease    lease.Config
 	endpoint whatsapp.Endpoint
+	secrets  secret.Place
 }
 
 // readConfig reads and checks the environment; every mistake is reported at
@@ -79,6 +86,9 @@ func readConfig() (config, error) {
 		problems = append(problems, fmt.Errorf("LEASE_TTL: %w", err))
 	}
 	if c.endpoint, err = whatsapp.ParseEndpoint(c.DialAddr, c.TLSCA, c.NoiseRootKey); err != nil {
+		problems = append(problems, err)
+	}
+	if c.secrets, err = secret.ParsePlace(c.SecretsKeyFile, c.SecretsKMSKey); err != nil {
 		problems = append(problems, err)
 	}
 	if c.DataDir != "" {

@@ -61,7 +61,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	for name, value := range map[string]string{
 		"SLOTS": "0", "CONNECTS_PER_SECOND": "-1", "DATABASE_MAX_CONNS": "5", "LOG_LEVEL": "chatty",
 		"QR_FIRST": "0s", "WHATSAPP_KEEPALIVE": "-1s", "WHATSAPP_DIAL_ADDR": "127.0.0.1:1",
-		"DATA_DIR": filepath.Join("/dev/null", "x"),
+		"DATA_DIR": filepath.Join("/dev/null", "x"), "SECRETS_KEY_FILE": filepath.Join("/dev/null", "x"), "SECRETS_KMS_KEY": "alias/x",
 	} {
 		t.Setenv(name, value)
 	}
@@ -71,7 +71,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	}
 	for _, name := range []string{
 		"DATABASE_URL", "SLOTS", "CONNECTS_PER_SECOND", "DATABASE_MAX_CONNS", "LOG_LEVEL", "QR_FIRST", "WHATSAPP_KEEPALIVE",
-		"WHATSAPP_DIAL_ADDR", "DATA_DIR",
+		"WHATSAPP_DIAL_ADDR", "DATA_DIR", "SECRETS_KEY_FILE:", "SECRETS_KMS_KEY must be the ARN",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named in: %v", name, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"github.com/wafleet/wafleet/connector/supervisor"
 	"github.com/wafleet/wafleet/connector/whatsapp"
 	"github.com/wafleet/wafleet/shared/backoff"
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -36,6 +38,7 @@ type process struct {
 	log      *slog.Logger
 	pools
 	devices  *whatsapp.Devices
+	secrets  *secret.Box // nil: this process cannot decrypt
 	pacer    *rate.Limiter
 	state    health.State
 	metrics  *metrics.Metrics
@@ -72,6 +75,7 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 	if err != nil {
 		return nil, err
 	}
+	p.secrets = c.secrets.Box(p.control)
 	p.metrics = metrics.New(p.gauges())
 	return p, nil
 }
@@ -226,7 +230,18 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 
 // open adapts a claim to the device store.
 func (p *process) open(ctx context.Context, c store.Claim, held func() error, log *slog.Logger) (runner.Device, error) {
-	d, err := p.devices.Open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: c.Config.Config, Held: held, Log: log})
+	config, err := openConfig(ctx, p.secrets, c.Tenant, c.Config)
+	switch {
+	case errors.Is(err, secret.ErrUnreadable) && c.Wanted.Deleted:
+		// It must go all the same. A proxy stays in it, without its password.
+		log.Warn("a deleted session is unlinked without the secrets of its config", "error", err.Error())
+		config = c.Config.Config
+	case errors.Is(err, secret.ErrUnreadable):
+		return nil, fmt.Errorf("%w: %w", runner.ErrSecrets, err)
+	case err != nil:
+		return nil, err
+	}
+	d, err := p.devices.Open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: config, Held: held, Log: log})
 	if err != nil {
 		return nil, err
 	}

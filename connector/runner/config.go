@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -10,6 +11,10 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
+
+// ErrSecrets: the secrets in a session's config cannot be decrypted here, so its
+// device store was not opened.
+var ErrSecrets = errors.New("the secrets of the config cannot be decrypted")
 
 // Device is a session's device store, open for this term.
 type Device interface {

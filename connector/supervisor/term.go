@@ -135,7 +135,11 @@ func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, lev
 			return runner.Outcome{Fenced: true}
 		}
 		log.Error("the device store could not be opened", "error", err.Error())
-		reason := session.NewReason(session.StoreError, time.Time{}, "") // the error may name paths
+		code := session.StoreError
+		if errors.Is(err, runner.ErrSecrets) {
+			code = session.SecretsUnreadable
+		}
+		reason := session.NewReason(code, time.Time{}, "") // the error may name paths
 		last.State, last.Code, last.Message = session.Failed, reason.Code, reason.Message
 		switch {
 		case errors.Is(err, session.ErrUnavailable):

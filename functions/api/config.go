@@ -10,6 +10,7 @@ import (
 	"github.com/caarlos0/env/v11"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -29,6 +30,10 @@ type config struct {
 	// SQLiteAvailable says the same where the directory has no meaning for the
 	// API, as under Lambda.
 	SQLiteAvailable bool `env:"SQLITE_AVAILABLE" envDefault:"false"`
+	// SecretsKeyFile and SecretsKMSKey say where the key is that encrypts secrets;
+	// without one they are refused. At most one of the two.
+	SecretsKeyFile string `env:"SECRETS_KEY_FILE"`
+	SecretsKMSKey  string `env:"SECRETS_KMS_KEY"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
 	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"INFO"`
 	// CORSOrigins is a list with commas of the origins whose pages may call the
@@ -36,10 +41,12 @@ type config struct {
 	CORSOrigins string `env:"CORS_ORIGINS"`
 
 	origins []string
+	secrets secret.Place
 }
 
 // readConfig reads and checks everything and reports all mistakes together. No
-// value of a variable is repeated in the error, but wrong origins: some are secrets.
+// value of a variable is repeated in the error, but wrong origins and a path: some
+// are secrets.
 func readConfig() (config, error) {
 	read, err := env.ParseAs[config]()
 	var mistakes []error
@@ -61,6 +68,9 @@ func readConfig() (config, error) {
 	}
 	if read.origins, err = httpapi.ParseOrigins(read.CORSOrigins); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("CORS_ORIGINS %w", err))
+	}
+	if read.secrets, err = secret.ParsePlace(read.SecretsKeyFile, read.SecretsKMSKey); err != nil {
+		mistakes = append(mistakes, err)
 	}
 	return read, errors.Join(mistakes...)
 }
@@ -112,6 +122,7 @@ func (c config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("default_store_dialect", string(c.DefaultStoreDialect)),
 		slog.Bool("sqlite_available", c.control().SQLiteAvailable),
+		slog.String("secrets_key", c.secrets.String()),
 		slog.String("log_level", c.LogLevel.String()),
 		slog.Any("cors_origins", c.origins),
 	)

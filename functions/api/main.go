@@ -65,6 +65,9 @@ func serve(settings config, listen string, log *slog.Logger) error {
 	}
 	defer opened.Close()
 	use := settings.control()
+	if box := settings.secrets.Box(opened); box != nil {
+		use.Secrets = box
+	}
 	if use.Defaults.Dialect == session.SQLite && !use.SQLiteAvailable {
 		log.Warn("sessions without config.store are refused: DEFAULT_STORE_DIALECT is sqlite3 and there is no DATA_DIR")
 	}

@@ -206,6 +206,12 @@ func TestWrongUse(t *testing.T) {
 			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE is not", "LOG_LEVEL is not", "DATABASE_MAX_OPEN is not", `CORS_ORIGINS has entries that are no origin such as https://app.example.com: "a.test/"`},
 			not:  "hidden-",
 		},
+		"wrong keys": {
+			args: []string{"-listen", "127.0.0.1:0"},
+			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "SECRETS_KEY_FILE=/dev/null", "SECRETS_KMS_KEY=hidden"},
+			says: []string{"SECRETS_KEY_FILE and SECRETS_KMS_KEY must not", "SECRETS_KEY_FILE: the key file /dev/null is not", "SECRETS_KMS_KEY must be"},
+			not:  "hidden",
+		},
 		"no database":   {args: []string{"-listen", "127.0.0.1:0"}, says: []string{"DATABASE_URL"}},
 		"no sslmode":    {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"}, says: []string{"sslmode"}, not: "hidden"},
 		"negative pool": {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "DATABASE_MAX_OPEN=-1"}, says: []string{"DATABASE_MAX_OPEN"}},

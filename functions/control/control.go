@@ -55,6 +55,7 @@ type Config struct {
 	// SQLiteAvailable says that connectors have a data directory that outlives
 	// them. Without one sqlite3 is refused.
 	SQLiteAvailable bool
+	Secrets         Sealer // nil: configs with secrets are refused
 }
 
 // Control is safe for concurrent use.

@@ -87,7 +87,11 @@ func (c *Control) accept(ctx context.Context, tenant session.TenantID, name sess
 	if err := c.checkStore(ctx, tenant, name, config); err != nil || config == nil {
 		return nil, err
 	}
-	return &session.Stored{Config: *config}, nil
+	stored, err := c.seal(ctx, tenant, *config)
+	if err != nil {
+		return nil, err
+	}
+	return &stored, nil
 }
 
 // maxConfig is in bytes of JSON. A config is read with its session on every

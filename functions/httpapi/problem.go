@@ -35,6 +35,7 @@ const (
 	CodeClientClosed       Code = "CLIENT_CLOSED_REQUEST"
 	CodeInternal           Code = "INTERNAL_ERROR"
 	CodeNotImplemented     Code = "NOT_IMPLEMENTED"
+	CodeSecretsUnavailable Code = "SECRETS_UNAVAILABLE"
 	CodeQRNotReady         Code = "QR_NOT_READY"
 	CodeUnavailable        Code = "UNAVAILABLE"
 	CodePairingCodeTimeout Code = "PAIRING_CODE_TIMEOUT"
@@ -134,6 +135,8 @@ func problemOf(err error) problem {
 		return problem{status: http.StatusUnprocessableEntity, code: CodeWrongStatus, message: sentence(wrong.Error()), wrong: wrong}
 	case errors.As(err, &refused):
 		return problem{status: http.StatusUnprocessableEntity, code: CodePairingCodeRefused, message: sentence(refused.Error())}
+	case errors.Is(err, control.ErrSecretsUnavailable): // it names the field
+		return problem{status: http.StatusNotImplemented, code: CodeSecretsUnavailable, message: sentence(err.Error())}
 	case errors.Is(err, control.ErrQRNotReady):
 		return problem{status: http.StatusServiceUnavailable, code: CodeQRNotReady, message: sentence(err.Error()), retryAfter: 1}
 	}

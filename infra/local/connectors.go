@@ -185,6 +185,7 @@ func connectorEnvironment(set settings, data *dataDir, databaseURL string, to en
 	return append(append([]string{}, set.Inherited...), append(to.variables(),
 		"DATABASE_URL="+databaseURL,
 		"DATA_DIR="+data.in("devices"),
+		"SECRETS_KEY_FILE="+secretsKeyPath(data),
 		"SLOTS="+strconv.Itoa(set.Slots),
 		"LOG_LEVEL="+connectorLevel(set.LogLevel),
 		"LISTEN=127.0.0.1:0",

@@ -41,6 +41,7 @@
 //
 //	.data/lock            held while a run lives
 //	.data/apikey          the key made by the first run, mode 0600
+//	.data/secrets.key     the key of secrets in configs, made by the first run, mode 0600
 //	.data/run.json        ports, key and database of this run, mode 0600; removed at the end
 //	.data/run/            per connector, who it is: see package guard
 //	.data/real-whatsapp   a mark, see guard.go

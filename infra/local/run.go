@@ -13,6 +13,7 @@ import (
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/infra/local/logs"
 	"github.com/wafleet/wafleet/shared/child"
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -55,6 +56,11 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 		return err
 	}
 
+	secrets, err := secretsKey(data)
+	if err != nil {
+		return err
+	}
+
 	chosen := make(chan endpoint, 1)
 	go func() { chosen <- chooseEndpoint(ctx, set, whatsAppAnswers) }()
 	db, err := startDatabase(ctx, set, data, key, parts["postgres"], screen)
@@ -85,7 +91,7 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 		screen.Line(screen.Loud(err.Error()))
 	}
 
-	api := serveHTTP(open.api, apiHandler(set, db, parts["api"]), telemetry.New(parts["api"], slog.LevelInfo))
+	api := serveHTTP(open.api, apiHandler(set, db, secrets, parts["api"]), telemetry.New(parts["api"], slog.LevelInfo))
 	defer api.stop(hurry)
 	if err := announce(set, data, key, db.url, to); err != nil {
 		return err
@@ -146,9 +152,9 @@ func plannedEnd(ctx context.Context, err error, screen *console) error {
 	return nil
 }
 
-func apiHandler(set settings, db *database, log *logs.Log) *httpapi.Handler {
+func apiHandler(set settings, db *database, secrets *secret.Box, log *logs.Log) *httpapi.Handler {
 	level, _ := telemetry.ParseLevel(set.LogLevel) // checked with the settings
-	cases := control.New(db.Store, control.Config{Defaults: session.Defaults{Dialect: set.Dialect}, SQLiteAvailable: true})
+	cases := control.New(db.Store, control.Config{Defaults: session.Defaults{Dialect: set.Dialect}, SQLiteAvailable: true, Secrets: secrets})
 	origins, _ := httpapi.ParseOrigins(set.CORSOrigins) // checked with the settings
 	return httpapi.New(cases, httpapi.Config{Log: telemetry.New(log, level), Version: telemetry.Version(version), CORSOrigins: origins})
 }

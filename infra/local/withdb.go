@@ -51,13 +51,16 @@ func (w *withDatabaseCommand) Run(c *commands, _ *console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.stop(hurry)) }()
+	if _, err := secretsKey(data); err != nil {
+		return err
+	}
 	return w.execute(ctx, db.url, data)
 }
 
 // execute runs the program to its end; a signal to this process ends it.
 func (w *withDatabaseCommand) execute(ctx context.Context, databaseURL string, data *dataDir) error {
 	cmd := exec.CommandContext(ctx, w.Command[0], w.Command[1:]...)
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "DATA_DIR="+data.in("devices"))
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "DATA_DIR="+data.in("devices"), "SECRETS_KEY_FILE="+secretsKeyPath(data))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = connectorGrace
