@@ -32,7 +32,12 @@ const (
 	maxLength = 256
 	redacted  = "wf_[redacted]"
 
-	derivedPrefix = "own-"
+	// DerivedPrefix begins the id of every key that was not made here.
+	DerivedPrefix = "own-"
+
+	// minDerived is what a key of another form needs in bytes to be more than a
+	// convenience on somebody's own machine.
+	minDerived = 16
 )
 
 // ErrMalformed: the text cannot be a key in any form.
@@ -41,6 +46,7 @@ var ErrMalformed = errors.New("an API key is 1 to 256 printable ASCII characters
 var (
 	encoding    = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 	ownPattern  = regexp.MustCompile(`^wf_([a-z2-7]{16})_[a-z2-7]{52}$`)
+	idPattern   = regexp.MustCompile(`^([a-z2-7]{16}|` + DerivedPrefix + `[0-9a-f]{16})$`)
 	textPattern = regexp.MustCompile(`^[!-+\--~]+$`)
 )
 
@@ -104,15 +110,24 @@ func Parse(presented string) (id string, hash Hash, err error) {
 // stored hash.
 func derivedID(text string) string {
 	sum := sha256.Sum256([]byte("wafleet key id\x00" + text))
-	return derivedPrefix + hex.EncodeToString(sum[:8])
+	return DerivedPrefix + hex.EncodeToString(sum[:8])
 }
+
+// Weak reports whether a key of another form is too short to be accepted
+// anywhere but on the machine of whoever chose it.
+func Weak(presented string) bool {
+	return len(presented) < minDerived && !ownPattern.MatchString(presented)
+}
+
+// IsID reports whether a text can be the id of a key.
+func IsID(text string) bool { return idPattern.MatchString(text) }
 
 // Loggable is what may be written of an id. An id made by New is random and
 // passes. A derived one is cut to its prefix: with it a short key could be
 // guessed without asking the server.
 func Loggable(id string) string {
-	if strings.HasPrefix(id, derivedPrefix) {
-		return derivedPrefix + "[redacted]"
+	if strings.HasPrefix(id, DerivedPrefix) {
+		return DerivedPrefix + "[redacted]"
 	}
 	return id
 }

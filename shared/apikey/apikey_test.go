@@ -51,6 +51,9 @@ func TestKeyOfAnotherForm(t *testing.T) {
 			t.Errorf("Loggable(%q) = %q", id, apikey.Loggable(id))
 		}
 		again, _, _ := apikey.Parse(text)
+		if !apikey.IsID(id) {
+			t.Errorf("%q is no id", id)
+		}
 		if again != id || !strings.HasPrefix(id, "own-") {
 			t.Errorf("Parse(%q) = id %q, then %q", text, id, again)
 		}
@@ -58,6 +61,25 @@ func TestKeyOfAnotherForm(t *testing.T) {
 			t.Errorf("%q and %q share the id %q", text, other, id)
 		}
 		seen[id] = text
+	}
+}
+
+func TestWeak(t *testing.T) {
+	t.Parallel()
+	for text, weak := range map[string]bool{"": true, "k": true, strings.Repeat("k", 15): true, strings.Repeat("k", 16): false, "wf_abc_def": true, apikey.New().Reveal(): false} {
+		if apikey.Weak(text) != weak {
+			t.Errorf("Weak(%q) = %v", text, !weak)
+		}
+	}
+}
+
+func TestIsID(t *testing.T) {
+	t.Parallel()
+	own := apikey.New().ID()
+	for text, is := range map[string]bool{own: true, "own-0011223344556677": true, "": false, own + "a": false, strings.ToUpper(own): false, "own-xyz": false, "a\x00": false} {
+		if apikey.IsID(text) != is {
+			t.Errorf("IsID(%q) = %v", text, !is)
+		}
 	}
 }
 
