@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/secret"
@@ -34,6 +35,13 @@ type config struct {
 	// without one they are refused. At most one of the two.
 	SecretsKeyFile string `env:"SECRETS_KEY_FILE"`
 	SecretsKMSKey  string `env:"SECRETS_KMS_KEY"`
+	// RatePerSecond and RateBurst bound the requests of each key in this process;
+	// a rate of 0 bounds nothing.
+	RatePerSecond float64 `env:"RATE_LIMIT_PER_SECOND" envDefault:"50"`
+	RateBurst     int     `env:"RATE_LIMIT_BURST" envDefault:"100"`
+	// SessionQuota is how many sessions a tenant without a quota of its own may
+	// have; 0 for any number.
+	SessionQuota int `env:"SESSION_QUOTA" envDefault:"0"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
 	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"INFO"`
 	// CORSOrigins is a list with commas of the origins whose pages may call the
@@ -72,7 +80,23 @@ func readConfig() (config, error) {
 	if read.secrets, err = secret.ParsePlace(read.SecretsKeyFile, read.SecretsKMSKey); err != nil {
 		mistakes = append(mistakes, err)
 	}
-	return read, errors.Join(mistakes...)
+	return read, errors.Join(append(mistakes, read.limitMistakes()...)...)
+}
+
+// maxRate is in requests per second, far above what one process answers.
+const maxRate = 1e6
+
+func (c config) limitMistakes() (mistakes []error) {
+	if !(c.RatePerSecond >= 0 && c.RatePerSecond <= maxRate) { // a NaN is neither
+		mistakes = append(mistakes, errors.New("RATE_LIMIT_PER_SECOND must be a number from 0, which means no limit, to 1000000"))
+	}
+	if c.RatePerSecond > 0 && c.RateBurst < 1 {
+		mistakes = append(mistakes, errors.New("RATE_LIMIT_BURST must be at least 1"))
+	}
+	if c.SessionQuota < 0 {
+		mistakes = append(mistakes, errors.New("SESSION_QUOTA must not be negative; 0 means no limit"))
+	}
+	return mistakes
 }
 
 // environmentMistakes names the variables instead of repeating their values.
@@ -117,12 +141,20 @@ func (c config) control() control.Config {
 	}
 }
 
+// access is what the keys' use cases need of it. Nothing here lets anybody in
+// without a key.
+func (c config) access() access.Config {
+	return access.Config{RatePerSecond: c.RatePerSecond, RateBurst: c.RateBurst, SessionQuota: c.SessionQuota}
+}
+
 // LogValue leaves the database's password out of every log.
 func (c config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("default_store_dialect", string(c.DefaultStoreDialect)),
 		slog.Bool("sqlite_available", c.control().SQLiteAvailable),
 		slog.String("secrets_key", c.secrets.String()),
+		slog.Float64("rate_limit_per_second", c.RatePerSecond),
+		slog.Int("session_quota", c.SessionQuota),
 		slog.String("log_level", c.LogLevel.String()),
 		slog.Any("cors_origins", c.origins),
 	)

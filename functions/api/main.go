@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
@@ -72,7 +73,7 @@ func serve(settings config, listen string, log *slog.Logger) error {
 		log.Warn("sessions without config.store are refused: DEFAULT_STORE_DIALECT is sqlite3 and there is no DATA_DIR")
 	}
 	cases := control.New(opened, use)
-	handler := httpapi.New(cases, httpapi.Config{Log: log, Version: telemetry.Version(version), CORSOrigins: settings.origins})
+	handler := httpapi.New(cases, access.New(opened, settings.access()), httpapi.Config{Log: log, Version: telemetry.Version(version), CORSOrigins: settings.origins})
 	log.Info("api starts", "version", telemetry.Version(version), "config", settings)
 	if listen == "" {
 		serveLambda(dispatcher{handler: handler, warm: opened.Ping, log: log}, opened.Close)

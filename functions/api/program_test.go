@@ -47,7 +47,7 @@ func database(t *testing.T) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := opened.PutKey(t.Context(), store.Key{ID: id, Tenant: tenant, Hash: hash[:]}, "example"); err != nil {
+	if err := opened.AdmitKey(t.Context(), tenant, store.NewKey{ID: id, Hash: hash[:], Name: "example", Scope: store.ScopeAdmin}); err != nil {
 		t.Fatal(err)
 	}
 	return url

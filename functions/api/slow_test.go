@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/store"
@@ -38,7 +39,7 @@ func listen(t *testing.T) *listener {
 		t.Fatal(err)
 	}
 	l := &listener{address: socket.Addr().String()}
-	server := newServer(httpapi.New(control.New(opened, control.Config{SQLiteAvailable: true}), httpapi.Config{}), slog.New(slog.DiscardHandler))
+	server := newServer(httpapi.New(control.New(opened, control.Config{SQLiteAvailable: true}), access.New(opened, access.Config{}), httpapi.Config{}), slog.New(slog.DiscardHandler))
 	server.ReadTimeout, server.ReadHeaderTimeout = shortRead, shortRead
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {

@@ -34,17 +34,11 @@ type Linker interface {
 	ForgetCodeRequest(ctx context.Context, id string) error
 }
 
-// Keys finds API keys; session.ErrNotFound for an unknown id.
-type Keys interface {
-	KeyByID(ctx context.Context, id string) (store.Key, error)
-}
-
 // Store is everything that control needs; [store.Store] has it.
 type Store interface {
 	Lifecycle
 	Reader
 	Linker
-	Keys
 	Repeats
 }
 
@@ -62,13 +56,12 @@ type Config struct {
 type Control struct {
 	store  Store
 	config Config
-	keys   *keyCache
 	health healthCache
 }
 
 // New returns a Control over the store.
 func New(store Store, config Config) *Control {
-	return &Control{store: store, config: config, keys: newKeyCache(store)}
+	return &Control{store: store, config: config}
 }
 
 // Defaults is what the deployment puts where a caller says nothing.

@@ -2,10 +2,10 @@
 // control plane over the store.
 //
 // It owns the checks that need more than a decoder (is this store available in
-// this deployment, is the session in the right status), the two waits (for a QR
-// code, for a pairing code) and the cache of API keys. It does not own wording
-// on the wire (functions/httpapi) nor the rows' rules (shared/store, which
-// decides under a row's lock who wins a race).
+// this deployment, is the session in the right status) and the two waits (for a
+// QR code, for a pairing code). It does not own wording on the wire
+// (functions/httpapi), who may ask (functions/access) nor the rows' rules
+// (shared/store, which decides under a row's lock who wins a race).
 //
 // Nothing here runs by itself: every method ends with the context of its
 // request, and no goroutine outlives a call.

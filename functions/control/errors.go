@@ -9,9 +9,6 @@ import (
 )
 
 var (
-	// ErrKeyInvalid: the key is malformed, unknown or revoked; which of these
-	// is not for the caller to know.
-	ErrKeyInvalid = errors.New("the API key is not valid")
 	// ErrQRNotReady: the session waits for a scan but has no code to show right
 	// now: the last one just ran out, or the link goes another way.
 	ErrQRNotReady = errors.New("there is no QR code at the moment")

@@ -71,6 +71,12 @@ func keyed(name string, code httpapi.Code, a ask) badRequest {
 	return badRequest{name: "key " + name, status: http.StatusUnauthorized, code: code, ask: a}
 }
 
+// keyInURL is refused whatever the header says.
+func keyInURL(query, field string, a ask) badRequest {
+	a.method, a.path = http.MethodPost, "/api/sessions/new/start?"+query
+	return badRequest{name: "key in the URL " + short(query), field: field, status: http.StatusBadRequest, code: httpapi.CodeInvalidRequest, ask: a}
+}
+
 func wrongMethod(method, path string) badRequest {
 	return badRequest{name: method + " " + path, status: http.StatusMethodNotAllowed, code: httpapi.CodeMethodNotAllowed, ask: ask{method: method, path: path}}
 }
@@ -157,7 +163,9 @@ func (s *service) keysAndRoutes(revoked apikey.Key) []badRequest {
 	return []badRequest{
 		keyed("missing", missing, ask{noKey: true}),
 		keyed("empty", missing, ask{noKey: true, header: http.Header{"Apikey": {""}}}),
-		keyed("in the query", missing, ask{noKey: true, path: "/api/sessions/new/start?apikey=" + own + "&X-Api-Key=" + own}),
+		keyInURL("apikey="+own, "apikey", ask{noKey: true}), keyInURL("apikey="+own, "apikey", ask{}), keyInURL("a=1&X-Api-Key="+own, "x-api-key", ask{}),
+		keyInURL("API_KEY="+own, "api_key", ask{}), keyInURL("x=1;ApiKey="+own, "apikey", ask{}), keyInURL("%61pikey="+own, "apikey", ask{}), keyInURL("apikey", "apikey", ask{}),
+		keyInURL("apikey=%zz"+own, "apikey", ask{noKey: true}), keyInURL("x=%zz&+apikey+="+own, "apikey", ask{}),
 		keyed("as a bearer", missing, ask{noKey: true, header: http.Header{"Authorization": {"Bearer " + own}}}),
 		keyed("wrong", invalid, ask{key: "wrong"}),
 		keyed("unknown", invalid, ask{key: apikey.New().Reveal()}),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
@@ -146,7 +147,7 @@ func TestADatabaseThatIsDown(t *testing.T) {
 	}
 	t.Cleanup(func() { opened.Close() })
 	s := &service{TB: t, key: apikey.New()}
-	s.Handler = httpapi.New(control.New(opened, control.Config{}), httpapi.Config{})
+	s.Handler = httpapi.New(control.New(opened, control.Config{}), access.New(opened, access.Config{}), httpapi.Config{})
 	a := s.get("/api/sessions/a")
 	a.wantError(http.StatusServiceUnavailable, httpapi.CodeUnavailable)
 	if a.Header().Get("Retry-After") != "1" || strings.Contains(a.Body.String(), "127.0.0.1") {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 )
@@ -20,7 +21,7 @@ func (s *service) withOrigins(list string) *service {
 		s.Fatal(err)
 	}
 	open := *s
-	open.Handler = httpapi.New(control.New(s.store, control.Config{SQLiteAvailable: true}), httpapi.Config{CORSOrigins: origins})
+	open.Handler = httpapi.New(control.New(s.store, control.Config{SQLiteAvailable: true}), access.New(s.store, access.Config{}), httpapi.Config{CORSOrigins: origins})
 	return &open
 }
 

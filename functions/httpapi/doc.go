@@ -2,12 +2,22 @@
 // and a local listener serve.
 //
 // It owns routes, authentication, bodies in and out, error words and the access
-// log. What a request means is functions/control's.
+// log. What a request means is functions/control's; who may ask is
+// functions/access's, and each route says which right it needs. A route under
+// /api that says nothing is forbidden to all.
+//
+// # Keys
+//
+// A key comes in a header. One in the query string is refused with 400 even
+// beside a header: it is in the logs of every proxy on the way by then. Every
+// answer to an authenticated request says in RateLimit-Limit, RateLimit-Remaining
+// and RateLimit-Reset (seconds) what is left of the key's bucket; 429 says in
+// Retry-After when to come back.
 //
 // # A request's way
 //
 //	ServeHTTP ─ request id, security headers, 25 s deadline, recover, access log
-//	   └ answer ─ path → segments → key (everything under /api) → route → endpoint
+//	   └ answer ─ path → segments → key and rate (everything under /api) → route → right → endpoint
 //	        └ endpoint(call) error ─ decode, one use case, writeJSON
 //	             └ an error becomes the one error body in [problemOf], nowhere else
 //

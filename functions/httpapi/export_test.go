@@ -22,3 +22,13 @@ func RoutesOf(h *Handler) []Route {
 
 // RequestTimeout is how long any request may take.
 const RequestTimeout = requestTimeout
+
+// RoutesMissingFrom returns the built routes under /api that a list lacks.
+func RoutesMissingFrom(has func(method, pattern string) bool) (missing []string) {
+	for _, r := range (&Handler{}).built() {
+		if len(r.pattern) > 4 && r.pattern[:5] == "/api/" && !has(r.method, r.pattern) {
+			missing = append(missing, r.method+" "+r.pattern)
+		}
+	}
+	return missing
+}

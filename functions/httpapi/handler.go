@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rs/cors"
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -28,6 +29,7 @@ type Config struct {
 // Handler serves the whole API. It is safe for concurrent use.
 type Handler struct {
 	control *control.Control
+	access  *access.Access
 	log     *slog.Logger
 	version string
 	started time.Time
@@ -36,8 +38,11 @@ type Handler struct {
 }
 
 // New returns the API over the use cases.
-func New(control *control.Control, config Config) *Handler {
-	h := &Handler{control: control, log: config.Log, version: config.Version, started: config.Started, cors: newCORS(config.CORSOrigins)}
+func New(control *control.Control, access *access.Access, config Config) *Handler {
+	h := &Handler{
+		control: control, access: access, log: config.Log, version: config.Version, started: config.Started,
+		cors: newCORS(config.CORSOrigins),
+	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -59,7 +64,7 @@ type call struct {
 	requestID string
 	segments  []string // of the path, decoded
 	route     *route   // nil where none fits
-	caller    control.Caller
+	caller    access.Caller
 	session   session.Name // empty where the route has none or the name is wrong
 	problem   *problem     // what went wrong, for the log
 	held      *answer      // where not nil, takes the answer instead of the caller
@@ -114,12 +119,15 @@ func (h *Handler) answer(c *call) error {
 		return err
 	}
 	c.segments = segments
+	if err := refuseKeyInURL(c.r.URL); err != nil {
+		return err
+	}
 	found, allowed := h.routes.find(segments, c.r.Method)
 	c.route = found
 	if c.r.Method == http.MethodOptions {
 		return answerOptions(c, allowed)
 	}
-	if len(segments) > 0 && segments[0] == "api" {
+	if c.needsKey() {
 		if err := h.authenticate(c); err != nil {
 			return err
 		}
@@ -141,6 +149,9 @@ func (h *Handler) run(c *call) error {
 			return err
 		}
 		c.session = name
+	}
+	if err := c.checkRight(); err != nil {
+		return err
 	}
 	if key := c.r.Header["Idempotency-Key"]; key != nil && c.repeatable() {
 		return h.once(c, key)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -24,7 +25,7 @@ func unconnected(t testing.TB, log *slog.Logger) *Handler {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { opened.Close() })
-	return New(control.New(opened, control.Config{}), Config{Log: log})
+	return New(control.New(opened, control.Config{}), access.New(opened, access.Config{}), Config{Log: log})
 }
 
 func TestAPanicIsAnAnswer(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
@@ -52,7 +53,7 @@ func newServiceWith(t testing.TB, config control.Config) *service {
 	t.Cleanup(func() { opened.Close() })
 	s := &service{TB: t, store: opened, log: &logBuffer{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.Handler = httpapi.New(control.New(opened, config), httpapi.Config{Log: log, Version: "1.2.3"})
+	s.Handler = httpapi.New(control.New(opened, config), access.New(opened, access.Config{WeakKeys: true}), httpapi.Config{Log: log, Version: "1.2.3"})
 	s.tenant, s.key = s.newTenant("acme")
 	return s
 }
@@ -82,8 +83,14 @@ func (s *service) putKey(text string, tenant session.TenantID, revoked bool) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	if err := s.store.PutKey(context.Background(), store.Key{ID: id, Tenant: tenant, Hash: hash[:], Revoked: revoked}, "test"); err != nil {
+	key := store.NewKey{ID: id, Hash: hash[:], Name: "test", Scope: store.ScopeTenant}
+	if err := s.store.AdmitKey(context.Background(), tenant, key); err != nil {
 		s.Fatal(err)
+	}
+	if revoked {
+		if err := s.store.RevokeKey(context.Background(), store.Actor{Tenant: tenant, Key: store.Operator}, id); err != nil {
+			s.Fatal(err)
+		}
 	}
 }
 

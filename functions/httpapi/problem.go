@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -20,6 +23,10 @@ const (
 	CodeInvalidRequest     Code = "INVALID_REQUEST"
 	CodeKeyMissing         Code = "API_KEY_MISSING"
 	CodeKeyInvalid         Code = "API_KEY_INVALID"
+	CodeForbidden          Code = "FORBIDDEN"
+	CodeKeyNotFound        Code = "KEY_NOT_FOUND"
+	CodeKeyInUse           Code = "KEY_IN_USE"
+	CodeRateLimited        Code = "RATE_LIMITED"
 	CodeSessionNotFound    Code = "SESSION_NOT_FOUND"
 	CodeRouteNotFound      Code = "ROUTE_NOT_FOUND"
 	CodeMethodNotAllowed   Code = "METHOD_NOT_ALLOWED"
@@ -77,8 +84,14 @@ var plain = []struct {
 }{
 	{errKeyMissing, problem{status: http.StatusUnauthorized, code: CodeKeyMissing,
 		message: "An API key is required: send it in the header apikey, never in the URL"}},
-	{control.ErrKeyInvalid, problem{status: http.StatusUnauthorized, code: CodeKeyInvalid,
+	{access.ErrKeyInvalid, problem{status: http.StatusUnauthorized, code: CodeKeyInvalid,
 		message: "The API key is not valid"}},
+	{access.ErrForbidden, problem{status: http.StatusForbidden, code: CodeForbidden,
+		message: "The scope of this API key does not allow this request"}},
+	{access.ErrKeyNotFound, problem{status: http.StatusNotFound, code: CodeKeyNotFound,
+		message: "API key not found"}},
+	{access.ErrOwnKey, problem{status: http.StatusConflict, code: CodeKeyInUse,
+		message: "An API key cannot revoke itself: use another key, or the command wafleet revoke-key"}},
 	{session.ErrNotFound, problem{status: http.StatusNotFound, code: CodeSessionNotFound,
 		message: "Session not found"}},
 	{errRouteNotFound, problem{status: http.StatusNotFound, code: CodeRouteNotFound,
@@ -125,6 +138,7 @@ func problemOf(err error) problem {
 		fields  session.FieldErrors
 		wrong   *control.WrongStatusError
 		refused *control.CodeRefusedError
+		limited *access.LimitedError
 	)
 	switch {
 	case errors.As(err, &field):
@@ -133,6 +147,9 @@ func problemOf(err error) problem {
 		return invalid(fields)
 	case errors.As(err, &wrong):
 		return problem{status: http.StatusUnprocessableEntity, code: CodeWrongStatus, message: sentence(wrong.Error()), wrong: wrong}
+	case errors.As(err, &limited):
+		wait := max(1, seconds(limited.RetryAfter))
+		return problem{status: http.StatusTooManyRequests, code: CodeRateLimited, message: fmt.Sprintf("Too many requests. Try again in %d s", wait), retryAfter: wait}
 	case errors.As(err, &refused):
 		return problem{status: http.StatusUnprocessableEntity, code: CodePairingCodeRefused, message: sentence(refused.Error())}
 	case errors.Is(err, control.ErrSecretsUnavailable): // it names the field
@@ -147,6 +164,9 @@ func problemOf(err error) problem {
 	}
 	return problem{status: http.StatusInternalServerError, code: CodeInternal, message: "Something went wrong; the request id finds it in the log"}
 }
+
+// seconds rounds up, so that whoever waits for so long has waited enough.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // Bounds of what an error body repeats of a request. One of 1 MiB can hold half
 // a million mistakes, and one name can be as long as the request.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/wafleet/wafleet/functions/access"
 )
 
 // endpoint answers one request, or returns the error that does.
@@ -15,9 +17,10 @@ type route struct {
 	method    string // anyMethod for all
 	pattern   string
 	do        endpoint
-	sessionAt int  // which segment is the session's name, -1 for none
-	unbuilt   bool // answers 501
-	keeps     keep // of the answer to a POST, for who asks again
+	needs     access.Right // of the caller; under /api nobody may without one
+	sessionAt int          // which segment is the session's name, -1 for none
+	unbuilt   bool         // answers 501
+	keeps     keep         // of the answer to a POST, for who asks again
 }
 
 const (

@@ -152,6 +152,7 @@ func (h *Handler) list(c *call) error {
 	if err != nil {
 		return err
 	}
+	filter.Name = c.caller.Session
 	found, err := h.control.List(c.context(), c.caller.Tenant, filter)
 	if err != nil {
 		return err
@@ -174,12 +175,16 @@ func filterOf(query url.Values) (store.Filter, error) {
 		}
 		filter.All = all
 	}
-	readInt(query, "limit", 1, maxPage, &filter.Limit, &errs)
-	readInt(query, "offset", 0, 1<<31-1, &filter.Offset, &errs)
+	readPage(query, &filter.Limit, &filter.Offset, &errs)
 	if len(errs) > 0 {
 		return store.Filter{}, errs
 	}
 	return filter, nil
+}
+
+func readPage(query url.Values, limit, offset *int, errs *session.FieldErrors) {
+	readInt(query, "limit", 1, maxPage, limit, errs)
+	readInt(query, "offset", 0, 1<<31-1, offset, errs)
 }
 
 func readInt(query url.Values, name string, low, high int, into *int, errs *session.FieldErrors) {

@@ -46,11 +46,11 @@ var unbuilt = notImplemented(map[string][]string{
 		"/api/{session}/media...",
 	},
 	http.MethodPut: {
+		"/api/keys/{id}",
 		"/api/reaction",
 		"/api/star",
 	},
 	anyMethod: {
-		"/api/keys...",
 		"/api/apps...",
 		"/api/contacts...",
 		"/api/{session}/chats...",

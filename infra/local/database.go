@@ -22,6 +22,8 @@ const (
 	// tenantName and keyName are what the rows of a local run are called.
 	tenantName = "default"
 	keyName    = "make run"
+	// invokedKeyName is that of "make invoke".
+	invokedKeyName = "make invoke"
 	// storeConnections serve the API, the watch and known deaths.
 	storeConnections = 12
 	// connectionsEach is how many connections one connector may take.
@@ -30,7 +32,7 @@ const (
 	postgresPatience = 1200 * time.Millisecond
 )
 
-// database is a Postgres with the schema, the tenant and the key in it.
+// database is a Postgres with the schema and the tenant in it.
 type database struct {
 	*store.Store
 	tenant session.TenantID
@@ -40,7 +42,7 @@ type database struct {
 }
 
 // startDatabase uses the given Postgres, else runs a private one.
-func startDatabase(ctx context.Context, set settings, data *dataDir, key string, log *logs.Log, screen *console) (_ *database, err error) {
+func startDatabase(ctx context.Context, set settings, data *dataDir, log *logs.Log, screen *console) (_ *database, err error) {
 	db := &database{url: set.DatabaseURL, where: describeURL(set.DatabaseURL)}
 	defer func() {
 		if err != nil {
@@ -58,10 +60,8 @@ func startDatabase(ctx context.Context, set settings, data *dataDir, key string,
 	if db.Store, err = store.Open(db.url, store.Options{MaxOpen: storeConnections, ApplicationName: "wafleet-local"}); err != nil {
 		return nil, err
 	}
-	if db.tenant, err = db.CreateTenant(ctx, tenantName); err != nil {
-		return nil, err
-	}
-	return db, db.admit(ctx, key)
+	db.tenant, err = db.EnsureTenant(ctx, tenantName)
+	return db, err
 }
 
 func (db *database) serve(ctx context.Context, set settings, data *dataDir, log *logs.Log, screen *console) (err error) {
@@ -80,13 +80,29 @@ func (db *database) serve(ctx context.Context, set settings, data *dataDir, log 
 	return nil
 }
 
-// admit makes the key one of the tenant's.
-func (db *database) admit(ctx context.Context, key string) error {
+// admit makes the key one of the tenant's, with every right.
+func (db *database) admit(ctx context.Context, key, name string) (id string, err error) {
 	id, hash, err := apikey.Parse(key)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return db.PutKey(ctx, store.Key{ID: id, Tenant: db.tenant, Hash: hash[:]}, keyName)
+	err = db.AdmitKey(ctx, db.tenant, store.NewKey{ID: id, Hash: hash[:], Name: name, Scope: store.ScopeAdmin})
+	if errors.Is(err, session.ErrNotFound) {
+		return "", errors.New("API_KEY is the key of another tenant in this database: choose another one")
+	}
+	return id, err
+}
+
+// admitOnly also ends the keys that people chose for earlier runs. Keys that
+// were made, by runs on other data say, stay: nobody can guess them.
+func (db *database) admitOnly(ctx context.Context, key string) error {
+	id, err := db.admit(ctx, key, keyName)
+	for _, name := range []string{keyName, invokedKeyName} {
+		if err == nil {
+			err = db.RevokeKeysNamed(ctx, db.tenant, name, id, apikey.DerivedPrefix)
+		}
+	}
+	return err
 }
 
 // gone is closed when a private server has ended; nil where there is none.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/infra/local/logs"
@@ -63,12 +64,15 @@ func run(ctx, hurry context.Context, set settings, screen *console) (err error) 
 
 	chosen := make(chan endpoint, 1)
 	go func() { chosen <- chooseEndpoint(ctx, set, whatsAppAnswers) }()
-	db, err := startDatabase(ctx, set, data, key, parts["postgres"], screen)
+	db, err := startDatabase(ctx, set, data, parts["postgres"], screen)
 	to := <-chosen
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.stop(hurry)) }()
+	if err := db.admitOnly(ctx, key); err != nil {
+		return err
+	}
 
 	to, stopSimulator, err := connect(ctx, to, set, data, db, open.control, parts["wasim"])
 	if err != nil {
@@ -156,7 +160,15 @@ func apiHandler(set settings, db *database, secrets *secret.Box, log *logs.Log) 
 	level, _ := telemetry.ParseLevel(set.LogLevel) // checked with the settings
 	cases := control.New(db.Store, control.Config{Defaults: session.Defaults{Dialect: set.Dialect}, SQLiteAvailable: true, Secrets: secrets})
 	origins, _ := httpapi.ParseOrigins(set.CORSOrigins) // checked with the settings
-	return httpapi.New(cases, httpapi.Config{Log: telemetry.New(log, level), Version: telemetry.Version(version), CORSOrigins: origins})
+	return httpapi.New(cases, access.New(db.Store, accessConfig()), httpapi.Config{Log: telemetry.New(log, level), Version: telemetry.Version(version), CORSOrigins: origins})
+}
+
+// accessConfig accepts keys that somebody chose, of any length: the API listens
+// on the loopback only.
+func accessConfig() access.Config {
+	config := access.DefaultConfig()
+	config.WeakKeys = true
+	return config
 }
 
 // announce tells the other commands how to reach this run.

@@ -20,6 +20,9 @@ type summary struct {
 // documentedBody is the start body of the API's documentation.
 const documentedBody = `{"config":{"store":{"dialect":"sqlite3","address":"/app/data/whatsmeow.db"},"log":{"level":"INFO"}}}`
 
+// keyBody asks for the key that most programs should have.
+const keyBody = `{"name":"my-program","scope":"session","session":"my-session"}`
+
 func (s summary) text(screen *console) string {
 	var b strings.Builder
 	row := func(name, value string) { fmt.Fprintf(&b, "  %-11s %s\n", name, value) }
@@ -41,7 +44,8 @@ func (s summary) text(screen *console) string {
 	fmt.Fprintf(&b, "  curl -X POST %s/api/sessions/my-session/start %s -H 'Content-Type: application/json' \\\n    -d '%s'\n", url, auth, documentedBody)
 	fmt.Fprintf(&b, "  curl '%s/api/my-session/auth/qr?format=raw' %s\n", url, auth)
 	fmt.Fprintf(&b, "  %s\n", s.howToScan())
-	fmt.Fprintf(&b, "  curl %s/api/sessions/my-session %s\n\n", url, auth)
+	fmt.Fprintf(&b, "  curl %s/api/sessions/my-session %s\n", url, auth)
+	fmt.Fprintf(&b, "  curl -X POST %s/api/keys %s -d '%s'   # a key for one session; scope admin, tenant, session or read\n\n", url, auth, keyBody)
 	return b.String()
 }
 

@@ -14,7 +14,7 @@ import (
 // withDatabaseCommand runs another program on the system's database, so that a
 // function can be tried by hand: the one of the system that runs, or else a
 // private Postgres on the same data for as long as it takes. API_KEY is accepted
-// by that database from then on.
+// by that database until the next run.
 type withDatabaseCommand struct {
 	Command []string `arg:"" passthrough:"" help:"Program and arguments; it finds DATABASE_URL and DATA_DIR in its environment."`
 }
@@ -46,11 +46,14 @@ func (w *withDatabaseCommand) Run(c *commands, _ *console) (err error) {
 		return err
 	}
 	defer log.Close()
-	db, err := startDatabase(ctx, set, data, key, log, screen)
+	db, err := startDatabase(ctx, set, data, log, screen)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.stop(hurry)) }()
+	if _, err := db.admit(ctx, key, invokedKeyName); err != nil {
+		return err
+	}
 	if _, err := secretsKey(data); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 
 	_ "github.com/lib/pq"
 
+	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
@@ -97,7 +98,7 @@ func (s *system) openAPI() {
 	s.Cleanup(func() { s.store.Close() })
 	s.key = s.newKey("e2e")
 	c := control.New(s.store, control.Config{SQLiteAvailable: true})
-	s.api = httptest.NewServer(httpapi.New(c, httpapi.Config{Log: slog.New(slog.DiscardHandler)}))
+	s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: slog.New(slog.DiscardHandler)}))
 	s.Cleanup(func() {
 		s.api.CloseClientConnections()
 		s.api.Close()
@@ -108,16 +109,16 @@ func (s *system) openAPI() {
 // newKey makes a tenant and a key of it.
 func (s *system) newKey(tenantName string) string {
 	s.Helper()
-	tenant, err := s.store.CreateTenant(s.Context(), tenantName)
+	tenant, err := s.store.EnsureTenant(s.Context(), tenantName)
 	if err != nil {
 		s.Fatal(err)
 	}
-	key := "key-of-" + tenantName
+	key := "the-key-of-the-tenant-" + tenantName
 	id, hash, err := apikey.Parse(key)
 	if err != nil {
 		s.Fatal(err)
 	}
-	if err := s.store.PutKey(s.Context(), store.Key{ID: id, Tenant: tenant, Hash: hash[:]}, "e2e"); err != nil {
+	if err := s.store.AdmitKey(s.Context(), tenant, store.NewKey{ID: id, Hash: hash[:], Name: "e2e", Scope: store.ScopeTenant}); err != nil {
 		s.Fatal(err)
 	}
 	s.secret(key)

@@ -274,7 +274,7 @@ func TestASessionsLogLevelIsItsOwn(t *testing.T) {
 
 func (s *system) idOf(name string) string {
 	s.Helper()
-	tenant, err := s.store.CreateTenant(s.Context(), "e2e")
+	tenant, err := s.store.TenantByName(s.Context(), "e2e")
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func TestALinkThatLeavesTheDirectoryIsRefused(t *testing.T) {
 
 func (s *system) tenantID() string {
 	s.Helper()
-	tenant, err := s.store.CreateTenant(s.Context(), "e2e")
+	tenant, err := s.store.TenantByName(s.Context(), "e2e")
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -26,13 +26,14 @@ const (
 
 	selectSession  = `SELECT ` + sessionColumns + ` FROM ` + sessionTables + ` WHERE s.tenant_id = $1 AND s.name = $2 AND s.deleted_at IS NULL`
 	selectSessions = `SELECT ` + sessionColumns + ` FROM ` + sessionTables + `
-WHERE s.tenant_id = $1 AND s.deleted_at IS NULL AND ($2 OR s.desired = 'running')
+WHERE s.tenant_id = $1 AND s.deleted_at IS NULL AND ($2 OR s.desired = 'running') AND ($5 = '' OR s.name = $5)
 ORDER BY s.name LIMIT $3 OFFSET $4`
 )
 
 // Filter says which sessions of a tenant to list.
 type Filter struct {
-	All    bool // stopped ones too
+	All    bool         // stopped ones too
+	Name   session.Name // only this one; empty for all
 	Limit  int
 	Offset int
 }
@@ -45,7 +46,7 @@ func (s *Store) Session(ctx context.Context, tenant session.TenantID, name sessi
 // Sessions lists a tenant's sessions by name.
 func (s *Store) Sessions(ctx context.Context, tenant session.TenantID, f Filter) ([]session.Session, error) {
 	return collect(ctx, s.db, "list the sessions", func(rows *sql.Rows) (session.Session, error) { return scanSession(rows) },
-		selectSessions, tenant, f.All, f.Limit, f.Offset)
+		selectSessions, tenant, f.All, f.Limit, f.Offset, f.Name)
 }
 
 func readSession(ctx context.Context, q querier, query string, args ...any) (session.Session, error) {

@@ -125,7 +125,7 @@ func (f *fleet) openStore() {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if err := f.store.PutKey(f.Context(), store.Key{ID: id, Tenant: tenant, Hash: hash[:]}, "chaos"); err != nil {
+	if err := f.store.AdmitKey(f.Context(), tenant, store.NewKey{ID: id, Hash: hash[:], Name: "chaos", Scope: store.ScopeTenant}); err != nil {
 		f.Fatal(err)
 	}
 	f.secret(apiKey)
@@ -135,7 +135,7 @@ func (f *fleet) openStore() {
 func (f *fleet) startFunctions(devices string) {
 	host := hostOf(quietPort(f))
 	f.address = "http://" + host
-	env := []string{"DATABASE_URL=" + f.db.url.String(), "DATA_DIR=" + devices}
+	env := []string{"DATABASE_URL=" + f.db.url.String(), "DATA_DIR=" + devices, "RATE_LIMIT_PER_SECOND=0"}
 	f.api = &program{TB: f.TB, name: "api", binary: "api", ready: `"listening"`, args: []string{"-listen", host}, env: env}
 	f.sweep = &program{TB: f.TB, name: "sweep", binary: "sweep", args: []string{"-every", "5s"}, env: env}
 	for _, p := range []*program{f.api, f.sweep} {
