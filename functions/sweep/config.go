@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
@@ -16,6 +17,8 @@ type config struct {
 	DatabaseURL string `env:"DATABASE_URL"`
 	// Fleet tells the metrics of several fleets in one AWS account apart.
 	Fleet string `env:"FLEET" envDefault:"wafleet"`
+	// AuditKeep is how long the audit remembers.
+	AuditKeep time.Duration `env:"AUDIT_KEEP" envDefault:"2160h"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
 	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO"`
 
@@ -26,10 +29,12 @@ type config struct {
 // value of a variable is repeated in the error: some are secrets.
 func readConfig() (config, error) {
 	c, err := env.ParseAs[config]()
-	if err != nil {
-		return c, errors.New("the environment cannot be read")
-	}
 	var mistakes []error
+	if err != nil { // a duration is the only value that is parsed
+		mistakes = append(mistakes, errors.New("AUDIT_KEEP must be a duration such as 2160h"))
+	} else if c.AuditKeep < minAuditKeep {
+		mistakes = append(mistakes, errors.New("AUDIT_KEEP must be at least 24h"))
+	}
 	if c.DatabaseURL == "" {
 		mistakes = append(mistakes, errors.New("DATABASE_URL is missing: postgres://user:password@host:5432/name?sslmode=verify-full"))
 	} else if err := checkDatabaseURL(c.DatabaseURL); err != nil {
@@ -43,6 +48,9 @@ func readConfig() (config, error) {
 	}
 	return c, errors.Join(mistakes...)
 }
+
+// minAuditKeep keeps a typing error from erasing what nobody can write again.
+const minAuditKeep = 24 * time.Hour
 
 // maxDimension keeps clear of CloudWatch's own limit, which is 1024.
 const maxDimension = 250

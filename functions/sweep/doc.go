@@ -3,6 +3,9 @@
 // themselves; sweep is the backstop for when none lives, and the one publisher
 // of the fleet's metrics.
 //
+// It also forgets entries of the audit that are older than AUDIT_KEEP, at most
+// 20,000 a sweep.
+//
 //	sweep              one sweep; prints what it found as JSON
 //	sweep -every 30s   one after the other until SIGTERM or SIGINT
 //

@@ -59,7 +59,7 @@ func serve(settings config, pause time.Duration, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer opened.Close()
-	sweeper := sweeper{fleet: opened, log: log}
+	sweeper := sweeper{fleet: opened, log: log, auditKeep: settings.AuditKeep}
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		log.Info("sweep starts", "version", version)
 		serveLambda(dispatcher{sweeper: sweeper, metrics: out, name: settings.Fleet}, opened.Close)

@@ -21,6 +21,7 @@ type fleet interface {
 	EnqueueOrphans(ctx context.Context) (jobs int, err error)
 	FleetStatus(ctx context.Context) (store.FleetStatus, error)
 	ForgetIdempotency(ctx context.Context, limit int) (n int, err error)
+	ForgetAudit(ctx context.Context, olderThan time.Duration) (gone int, err error)
 }
 
 // A sweep removes old answers in steps, so that none holds locks for long, and
@@ -32,8 +33,9 @@ const (
 
 // sweeper sweeps. It has no state of its own: any number may run at once.
 type sweeper struct {
-	fleet fleet
-	log   *slog.Logger
+	fleet     fleet
+	log       *slog.Logger
+	auditKeep time.Duration
 }
 
 // summary is what a sweep did and saw.
@@ -51,10 +53,12 @@ type summary struct {
 	SlotsFree        int     `json:"slotsFree"`
 	OutdatedShare    float64 `json:"clientOutdatedShare"`
 
-	Forgotten int `json:"idempotencyForgotten"` // answers of yesterday that this sweep removed
+	Forgotten      int `json:"idempotencyForgotten"` // answers of yesterday that this sweep removed
+	AuditForgotten int `json:"auditForgotten"`       // entries of the audit that were too old
 }
 
-// sweep gives orphans their start jobs and counts the fleet after that.
+// sweep gives orphans their start jobs, counts the fleet after that, and forgets
+// what is old.
 func (s sweeper) sweep(ctx context.Context) (summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
@@ -67,16 +71,16 @@ func (s sweeper) sweep(ctx context.Context) (summary, error) {
 		return summary{}, fmt.Errorf("sweep: %w", err)
 	}
 	return summary{
-		Orphans: orphans, Forgotten: s.forget(ctx), Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
+		Orphans: orphans, Forgotten: s.forgetAnswers(ctx), Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
 		OldestJobSeconds: status.OldestJob.Round(time.Millisecond).Seconds(),
 		ConnectorsAlive:  status.Alive, Slots: status.Slots, SlotsFree: status.SlotsFree,
-		OutdatedShare: status.OutdatedShare(),
+		OutdatedShare: status.OutdatedShare(), AuditForgotten: s.forgetAudit(ctx),
 	}, nil
 }
 
-// forget removes answers that nobody may ask for again. Sessions do not wait for
-// it, so a failure is no failure of the sweep.
-func (s sweeper) forget(ctx context.Context) (forgotten int) {
+// forgetAnswers removes answers that nobody may ask for again. Sessions do not
+// wait for it, so a failure is no failure of the sweep.
+func (s sweeper) forgetAnswers(ctx context.Context) (forgotten int) {
 	for range forgetBatches {
 		n, err := s.fleet.ForgetIdempotency(ctx, forgetBatch)
 		if err != nil {
@@ -88,6 +92,15 @@ func (s sweeper) forget(ctx context.Context) (forgotten int) {
 		}
 	}
 	return forgotten
+}
+
+// forgetAudit has time: where it fails, the next sweep goes on.
+func (s sweeper) forgetAudit(ctx context.Context) int {
+	gone, err := s.fleet.ForgetAudit(ctx, s.auditKeep)
+	if err != nil {
+		s.log.WarnContext(ctx, "old entries of the audit stay; the next sweep goes on", "error", err.Error())
+	}
+	return gone
 }
 
 // bury ends the lease of a task that is known to be gone, and sweeps. A lease

@@ -51,20 +51,40 @@ func (f *fakeFleet) FleetStatus(context.Context) (store.FleetStatus, error) {
 func (f *fakeFleet) ForgetIdempotency(_ context.Context, limit int) (int, error) {
 	n := min(limit, f.old)
 	f.old -= n
-	return n, f.call("forget")
+	return n, f.call("forget answers")
 }
+
+func (f *fakeFleet) ForgetAudit(_ context.Context, olderThan time.Duration) (int, error) {
+	if olderThan != keep {
+		return 0, fmt.Errorf("forgets what is older than %s", olderThan)
+	}
+	return 7, f.call("forget audit")
+}
+
+const keep = 90 * 24 * time.Hour
 
 var silent = slog.New(slog.DiscardHandler)
 
 func TestADeathIsBuriedBeforeTheSweep(t *testing.T) {
 	t.Parallel()
 	f := &fakeFleet{}
-	found, err := sweeper{f, silent}.bury(t.Context(), "task")
-	if err != nil || found.LeasesEnded == nil || *found.LeasesEnded != 1 || found.Orphans != 2 || found.Wanted != 3 || found.OldestJobSeconds != 1.5 {
+	found, err := sweeper{f, silent, keep}.bury(t.Context(), "task")
+	if err != nil || found.LeasesEnded == nil || *found.LeasesEnded != 1 || found.Orphans != 2 || found.Wanted != 3 || found.OldestJobSeconds != 1.5 || found.AuditForgotten != 7 {
 		t.Errorf("%+v, error %v", found, err)
 	}
-	if want := []string{"end task", "enqueue", "count", "forget"}; !slices.Equal(f.calls, want) {
+	if want := []string{"end task", "enqueue", "count", "forget answers", "forget audit"}; !slices.Equal(f.calls, want) {
 		t.Errorf("calls %v, want %v", f.calls, want)
+	}
+}
+
+// TestTheAuditCanWait: what it cannot forget now fails no sweep.
+func TestTheAuditCanWait(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	f := &fakeFleet{fail: map[string]int{"forget audit": 1}}
+	found, err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil)), keep}.sweep(t.Context())
+	if err != nil || found.Orphans != 2 || !strings.Contains(log.String(), "old entries of the audit stay") {
+		t.Errorf("%+v, error %v, log %s", found, err, &log)
 	}
 }
 
@@ -73,7 +93,7 @@ func TestADatabaseThatIsAwayFailsTheEvent(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"end task", "enqueue", "count"} {
 		var published strings.Builder
-		d := dispatcher{sweeper{&fakeFleet{fail: map[string]int{step: 2}}, silent}, &published, "fleet"}
+		d := dispatcher{sweeper{&fakeFleet{fail: map[string]int{step: 2}}, silent, keep}, &published, "fleet"}
 		const death = `{"source":"aws.ecs","detail-type":"ECS Task State Change","detail":{"taskArn":"task","lastStatus":"STOPPED"}}`
 		for _, event := range []string{death, `{"source":"aws.scheduler"}`} {
 			if step == "end task" && event != death {
@@ -94,14 +114,14 @@ func TestOnlyATaskThatStoppedIsDead(t *testing.T) {
 	const change = `{"source":"aws.ecs","detail-type":"ECS Task State Change","detail":{"taskArn":%q,"lastStatus":%q}}`
 	for _, status := range []string{"PROVISIONING", "PENDING", "RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING"} {
 		f := &fakeFleet{}
-		answer, err := dispatcher{sweeper: sweeper{f, silent}}.handle(t.Context(), fmt.Appendf(nil, change, "task", status))
+		answer, err := dispatcher{sweeper: sweeper{f, silent, keep}}.handle(t.Context(), fmt.Appendf(nil, change, "task", status))
 		if want := (ignored{"the task is " + status}); answer != want || err != nil || len(f.calls) != 0 {
 			t.Errorf("%s: %v, error %v, calls %v", status, answer, err, f.calls)
 		}
 	}
 	for _, event := range []string{fmt.Sprintf(change, "", "STOPPED"), fmt.Sprintf(change, "task", "")} {
 		f := &fakeFleet{}
-		if _, err := (dispatcher{sweeper: sweeper{f, silent}}).handle(t.Context(), []byte(event)); !errors.Is(err, errNoTask) || len(f.calls) != 0 {
+		if _, err := (dispatcher{sweeper: sweeper{f, silent, keep}}).handle(t.Context(), []byte(event)); !errors.Is(err, errNoTask) || len(f.calls) != 0 {
 			t.Errorf("%s: error %v, calls %v", event, err, f.calls)
 		}
 	}
@@ -114,7 +134,7 @@ func TestTheLoopGoesOnAfterAFailure(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var log strings.Builder
 		began, shown := time.Now(), 0
-		err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil))}.every(ctx, 30*time.Second, func(summary) error {
+		err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil)), keep}.every(ctx, 30*time.Second, func(summary) error {
 			if shown++; shown == 2 {
 				cancel()
 			}
@@ -135,7 +155,7 @@ func TestTheLoopGoesOnAfterAFailure(t *testing.T) {
 func TestTheLoopEndsWhereNobodyReads(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken pipe")
-	s := sweeper{&fakeFleet{}, silent}
+	s := sweeper{&fakeFleet{}, silent, keep}
 	if err := s.every(t.Context(), time.Hour, func(summary) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
@@ -147,14 +167,14 @@ func TestOldAnswersAreRemovedInSteps(t *testing.T) {
 	t.Parallel()
 	for old, want := range map[int]struct{ forgotten, steps int }{0: {0, 1}, 999: {999, 1}, 1000: {1000, 2}, 2500: {2500, 3}, 100_000: {20_000, 20}} {
 		f := &fakeFleet{old: old}
-		found, err := sweeper{f, silent}.sweep(t.Context())
-		if steps := len(f.calls) - 2; err != nil || found.Forgotten != want.forgotten || steps != want.steps {
+		found, err := sweeper{f, silent, keep}.sweep(t.Context())
+		if steps := len(f.calls) - 3; err != nil || found.Forgotten != want.forgotten || steps != want.steps {
 			t.Errorf("%d: %d in %d steps, error %v", old, found.Forgotten, steps, err)
 		}
 	}
-	f := &fakeFleet{fail: map[string]int{"forget": 1}}
+	f := &fakeFleet{fail: map[string]int{"forget answers": 1}}
 	var log strings.Builder
-	found, err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil))}.sweep(t.Context())
+	found, err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil)), keep}.sweep(t.Context())
 	if err != nil || found.Wanted != 3 || found.Forgotten != 0 || !strings.Contains(log.String(), "were not removed") {
 		t.Errorf("%+v, error %v, log %s", found, err, &log)
 	}
