@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e chaos bench bench-fleet lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test e2e chaos bench bench-fleet lint build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
@@ -48,7 +48,7 @@ lint: ## Check form, vet, staticcheck, go.mod and the import rules
 	$(GO) mod tidy -diff
 	$(GO) test ./shared/house
 
-build: programs bin/api bin/migrate bin/sweep bin/wasim ## Build every program into bin/
+build: programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim ## Build every program into bin/
 
 # The function that an event file belongs to: functions/NAME/events/x.json.
 FUNCTION = $(if $(filter functions/%,$(EVENT)),$(word 2,$(subst /, ,$(EVENT))),api)
@@ -70,6 +70,8 @@ bin/migrate:
 	@$(GOBUILD) -o $@ ./functions/migrate
 bin/sweep:
 	@$(GOBUILD) -o $@ ./functions/sweep
+bin/wafleet:
+	@$(GOBUILD) -o $@ ./functions/admin
 bin/wasim:
 	@$(GOBUILD) -o $@ ./shared/wasim/cmd/wasim
 bin/bootstrap:

@@ -121,7 +121,7 @@ func TestTenantsAreChecked(t *testing.T) {
 	t.Parallel()
 	k := newKeyring(t, Config{})
 	for _, name := range []string{"", " ", "a ", strings.Repeat("a", 101), "a\nb", "\xff"} {
-		if _, err := k.CreateTenant(t.Context(), name); !cmp.Equal(fieldsOf(err), []string{"name"}) {
+		if _, err := k.CreateTenant(t.Context(), name); !cmp.Equal(fieldsOf(err), []string{"tenant"}) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -16,7 +16,7 @@ const maxQuota = 1<<31 - 1
 // store.ErrTenantExists.
 func (a *Access) CreateTenant(ctx context.Context, name string) (session.TenantID, error) {
 	if name == "" || strings.TrimSpace(name) != name || !isName(name) {
-		return "", &session.FieldError{Field: "name", Problem: "must be 1 to 100 characters on one line, without spaces around them"}
+		return "", &session.FieldError{Field: "tenant", Problem: "must be 1 to 100 characters on one line, without spaces around them"}
 	}
 	return a.store.CreateTenant(ctx, name)
 }

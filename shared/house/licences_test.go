@@ -24,7 +24,7 @@ var readByHand = map[string]string{
 }
 
 // programs is what somebody may distribute.
-var programs = []string{"functions/api", "functions/migrate", "functions/sweep", "connector", "connector/guard", "infra/local", "shared/wasim/cmd/wasim"}
+var programs = []string{"functions/admin", "functions/api", "functions/migrate", "functions/sweep", "connector", "connector/guard", "infra/local", "shared/wasim/cmd/wasim"}
 
 // TestLicences keeps the list of linked modules and their licences true, and
 // the copyleft ones out of the functions and the guard.

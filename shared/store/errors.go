@@ -16,6 +16,8 @@ import (
 // SQLSTATEs that mean something to the domain. Classes are two characters.
 const (
 	uniqueViolation     = "23505"
+	undefinedTable      = "42P01"
+	undefinedColumn     = "42703"
 	queryCanceled       = "57014" // also what a context's deadline becomes
 	classConnection     = "08"
 	classResources      = "53"
@@ -24,6 +26,9 @@ const (
 	classLockNotGranted = "55"
 	readOnlyTransaction = "25006" // the old primary after a failover
 )
+
+// ErrSchema: the database lacks what this version needs; it was not migrated.
+var ErrSchema = errors.New("the database has no schema, or that of an older version")
 
 // domain wraps an error with what was being done and turns what a retry may
 // mend into session.ErrUnavailable. Errors that are the domain's already pass.
@@ -35,6 +40,8 @@ func domain(what string, err error) error {
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return session.ErrNotFound
+	case sqlState(err) == undefinedTable || sqlState(err) == undefinedColumn:
+		return fmt.Errorf("%w: %s: %w", ErrSchema, what, err)
 	case isTransient(err):
 		return fmt.Errorf("%w: %s: %w", session.ErrUnavailable, what, err)
 	}

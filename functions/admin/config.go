@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
+)
+
+// config is the whole environment of wafleet.
+type config struct {
+	// DatabaseURL of Postgres, with sslmode. A secret, and so no flag: command
+	// lines show in process lists.
+	DatabaseURL string `env:"DATABASE_URL"`
+	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case; of the log under Lambda.
+	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO"`
+
+	level slog.Level
+}
+
+// readConfig reads and checks everything and reports all mistakes together. No
+// value of a variable is repeated in the error: some are secrets.
+func readConfig() (config, error) {
+	c, err := env.ParseAs[config]()
+	if err != nil {
+		return c, errors.New("the environment cannot be read")
+	}
+	var mistakes []error
+	if c.DatabaseURL == "" {
+		mistakes = append(mistakes, errors.New("DATABASE_URL is missing: postgres://user:password@host:5432/name?sslmode=verify-full"))
+	} else if opened, err := store.Open(c.DatabaseURL, store.Options{}); err != nil { // does not connect yet
+		mistakes = append(mistakes, err)
+	} else {
+		mistakes = append(mistakes, opened.Close())
+	}
+	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
+		mistakes = append(mistakes, errors.New("LOG_LEVEL must be one of DEBUG, INFO, WARN, ERROR"))
+	}
+	return c, errors.Join(mistakes...)
+}
