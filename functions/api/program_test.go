@@ -214,6 +214,19 @@ func TestWrongUse(t *testing.T) {
 		},
 		"no database":   {args: []string{"-listen", "127.0.0.1:0"}, says: []string{"DATABASE_URL"}},
 		"no sslmode":    {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"}, says: []string{"sslmode"}, not: "hidden"},
+		"odd limits": {
+			args: []string{"-listen", "127.0.0.1:0"},
+			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "RATE_LIMIT_PER_SECOND=-1", "SESSION_QUOTA=-1"},
+			says: []string{"RATE_LIMIT_PER_SECOND must be", "SESSION_QUOTA must not"},
+		},
+		"no burst": {
+			args: []string{"-listen", "127.0.0.1:0"},
+			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "RATE_LIMIT_BURST=0"}, says: []string{"RATE_LIMIT_BURST must be"},
+		},
+		"no number": {
+			args: []string{"-listen", "127.0.0.1:0"},
+			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "RATE_LIMIT_PER_SECOND=NaN", "RATE_LIMIT_BURST=hidden"}, says: []string{"RATE_LIMIT_PER_SECOND must be", "RATE_LIMIT_BURST is not"}, not: "hidden",
+		},
 		"negative pool": {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "DATABASE_MAX_OPEN=-1"}, says: []string{"DATABASE_MAX_OPEN"}},
 	} {
 		t.Run(name, func(t *testing.T) {
