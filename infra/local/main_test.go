@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/shared/pgtest"
 )
 
 // patience bounds every wait for something that must happen.
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 	role, id, _ := strings.Cut(os.Getenv(envRole), ":")
 	switch role {
 	case "":
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(pgtest.Wrap(m))
 	case "obeys", "dies":
 		terms := make(chan os.Signal, 1)
 		signal.Notify(terms, syscall.SIGTERM)
