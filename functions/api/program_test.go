@@ -212,8 +212,8 @@ func TestWrongUse(t *testing.T) {
 			says: []string{"SECRETS_KEY_FILE and SECRETS_KMS_KEY must not", "SECRETS_KEY_FILE: the key file /dev/null is not", "SECRETS_KMS_KEY must be"},
 			not:  "hidden",
 		},
-		"no database":   {args: []string{"-listen", "127.0.0.1:0"}, says: []string{"DATABASE_URL"}},
-		"no sslmode":    {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"}, says: []string{"sslmode"}, not: "hidden"},
+		"no database": {args: []string{"-listen", "127.0.0.1:0"}, says: []string{"DATABASE_URL"}},
+		"no sslmode":  {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"}, says: []string{"sslmode"}, not: "hidden"},
 		"odd limits": {
 			args: []string{"-listen", "127.0.0.1:0"},
 			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "RATE_LIMIT_PER_SECOND=-1", "SESSION_QUOTA=-1"},
