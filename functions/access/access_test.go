@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -223,6 +225,42 @@ func TestDeadEntriesMakeRoomFirst(t *testing.T) {
 	}
 	if len(cache.known) > maxCachedKeys {
 		t.Fatalf("%d entries", len(cache.known))
+	}
+}
+
+// TestHashesAreComparedInConstantTime reads the source: a measurement on a busy
+// machine would show anything.
+func TestHashesAreComparedInConstantTime(t *testing.T) {
+	t.Parallel()
+	source := func(file string) string {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	const compare = "func Matches(stored []byte, presented Hash) bool {\n\treturn subtle.ConstantTimeCompare(stored, presented[:]) == 1\n}"
+	if !strings.Contains(source("../../shared/apikey/apikey.go"), compare) {
+		t.Error("apikey.Matches compares otherwise")
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decides := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text := source(file)
+		decides += strings.Count(text, "apikey.Matches(key.Hash, hash)")
+		if strings.Contains(text, "bytes.Equal") || strings.Contains(text, ".Hash ==") {
+			t.Errorf("%s compares hashes otherwise", file)
+		}
+	}
+	if decides != 1 {
+		t.Errorf("%d places decide about a key", decides)
 	}
 }
 

@@ -5,10 +5,14 @@
 //
 //	tenant, api_key, session, pairing_request   the control plane
 //	idempotency                                 the control plane; sweep removes what has passed
+//	audit                                       whoever does a deed, in the statement that does it; sweep forgets what is old
 //	session_run, pairing                        the claim, then only the holder, fenced by epoch; who knows that it is dead
 //	start_job                                   whoever finds a wanted session that nobody holds; the claim removes it
 //	connector                                   that connector; who knows that it is dead may end its lease
 //	data_key                                    the first process that seals a secret; then the operator who rotates it
+//
+// A deleted session is a row that nobody is shown. The last holder removes it,
+// once it has erased the device.
 //
 // # Fencing
 //
