@@ -113,7 +113,7 @@ func TestListenServesUntilSIGTERM(t *testing.T) {
 	program := exec.Command(build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
 	out := newOutput()
 	program.Stdout, program.Stderr = out, out
-	program.Env = []string{"DATABASE_URL=" + database(t), "DATA_DIR=/somewhere"}
+	program.Env = []string{"DATABASE_URL=" + database(t), "DATA_DIR=/somewhere", "CORS_ORIGINS=https://app.test"}
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +128,15 @@ func TestListenServesUntilSIGTERM(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header.Set("apikey", exampleKey)
+		request.Header.Set("Origin", "https://app.test")
 		response, err := client.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		response.Body.Close()
+		if allowed := response.Header.Get("Access-Control-Allow-Origin"); allowed != "https://app.test" {
+			t.Errorf("%s: allowed origin %q", path, allowed)
+		}
 		return response.StatusCode
 	}
 	if code := ask("/api/sessions/a/start"); code != http.StatusCreated {

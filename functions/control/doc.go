@@ -10,6 +10,13 @@
 // Nothing here runs by itself: every method ends with the context of its
 // request, and no goroutine outlives a call.
 //
+// # Requests that come again
+//
+// [Control.Claim] takes a caller's key for a request, and [Control.Settle] keeps
+// the answer under it or gives it back. What is asked, what an answer looks like
+// and which are worth keeping is the caller's business; that one run at a time
+// holds a key is the store's.
+//
 // # Waits
 //
 // Control plane and connectors meet in rows only, so a wait is a poll: 5 ms at

@@ -28,7 +28,7 @@ func isCompressible(contentType string) bool {
 // acceptsGzip reads Accept-Encoding, RFC 9110 section 12.5.3. What gzip itself
 // is given counts for more than what "*" is.
 func acceptsGzip(values []string) bool {
-	any := false
+	others := false
 	for _, value := range values {
 		for item := range strings.SplitSeq(value, ",") {
 			coding, parameters, _ := strings.Cut(item, ";")
@@ -36,11 +36,11 @@ func acceptsGzip(values []string) bool {
 			case strings.EqualFold(coding, "gzip") || strings.EqualFold(coding, "x-gzip"):
 				return isWanted(parameters)
 			case coding == "*":
-				any = isWanted(parameters)
+				others = isWanted(parameters)
 			}
 		}
 	}
-	return any
+	return others
 }
 
 // isWanted reports whether a quality is above zero; 1 is what none means.
@@ -74,8 +74,9 @@ func compress(body []byte) (zipped []byte, release func()) {
 	_, _ = z.writer.Write(body) // a buffer takes everything
 	_ = z.writer.Close()
 	return z.buffer.Bytes(), func() {
-		if z.buffer.Cap() <= maxPooled {
-			zippers.Put(z)
+		if z.buffer.Cap() > maxPooled {
+			z.buffer = bytes.Buffer{}
 		}
+		zippers.Put(z)
 	}
 }

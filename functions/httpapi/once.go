@@ -48,6 +48,12 @@ func (h *Handler) once(c *call, values []string) error {
 	if err != nil {
 		return err
 	}
+	caller := c.r
+	cancel := c.stay()
+	defer func() {
+		c.r = caller
+		cancel()
+	}()
 	c.r.Body = io.NopCloser(bytes.NewReader(body))
 	claim, err := h.control.Claim(c.context(), store.Repeatable{Tenant: c.caller.Tenant, Key: key, Fingerprint: fingerprintOf(c, body)})
 	if err != nil {
@@ -73,8 +79,6 @@ func (h *Handler) runClaimed(c *call, claim store.IdempotencyClaim) error {
 			c.send(held)
 		}
 	}()
-	cancel := c.stay()
-	defer cancel()
 	c.held = &held
 	if err := c.route.do(c); err != nil {
 		h.fail(c, err)
@@ -82,8 +86,8 @@ func (h *Handler) runClaimed(c *call, claim store.IdempotencyClaim) error {
 	return nil
 }
 
-// stay takes the caller's leaving out of the request's context. Its deadline
-// stays.
+// stay takes the caller's leaving out of the request's context, whose deadline
+// stays: a claim that is cut short would stand there for a minute.
 func (c *call) stay() context.CancelFunc {
 	ctx, cancel := context.WithoutCancel(c.context()), context.CancelFunc(func() {})
 	if deadline, ok := c.context().Deadline(); ok {

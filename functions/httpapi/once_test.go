@@ -147,12 +147,35 @@ func TestConcurrentRepeatsRunOnce(t *testing.T) {
 }
 
 // TestAnAnswerThatWasLost: the caller has gone before the deed is done, and asks
-// again. A row lock keeps the deed back until it has gone.
+// again. A row lock keeps the request back until it has gone.
 func TestAnAnswerThatWasLost(t *testing.T) {
 	t.Parallel()
-	s := newService(t)
-	s.start("a")
-	s.post("/api/sessions/a/stop", "").want(http.StatusOK)
+	for name, lock := range map[string]string{
+		"in the deed":  `SELECT FROM session FOR UPDATE`,
+		"in the claim": `SELECT FROM idempotency FOR UPDATE`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			s.start("a")
+			s.do(again("k", "/api/sessions/a/stop", "")).want(http.StatusOK)
+			s.sql(`UPDATE idempotency SET expires_at = now()`)
+			s.loseAnswer(t, lock)
+			lost := s.do(again("k", startA, "")).want(http.StatusOK)
+			if lost.Header().Get("Idempotency-Replayed") != "true" || lost.object()["message"] != "Session started successfully" {
+				t.Errorf("%v %s", lost.Header(), lost.Body)
+			}
+			if generation := s.count(`SELECT generation FROM session`); generation != 3 {
+				t.Errorf("generation %d", generation)
+			}
+		})
+	}
+}
+
+// loseAnswer sends a start, leaves while it waits for the lock, and returns when
+// its answer is kept.
+func (s *service) loseAnswer(t *testing.T, lock string) {
+	t.Helper()
 	left := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		context.AfterFunc(r.Context(), func() { close(left) })
@@ -164,15 +187,16 @@ func TestAnAnswerThatWasLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	if _, err := tx.Exec(`SELECT FROM session FOR UPDATE`); err != nil {
+	if _, err := tx.Exec(lock); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer conn.Close()
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\napikey: %s\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n", startA, s.key.Reveal())
-	eventually(t, "the deed waits", func() bool {
+	eventually(t, "the request waits", func() bool {
 		return s.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
 	})
 	conn.Close()
@@ -180,14 +204,9 @@ func TestAnAnswerThatWasLost(t *testing.T) {
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the answer is kept", func() bool { return s.count(`SELECT count(status) FROM idempotency`) == 1 })
-	lost := s.do(again("k", startA, "")).want(http.StatusOK)
-	if lost.Header().Get("Idempotency-Replayed") != "true" || lost.object()["message"] != "Session started successfully" {
-		t.Errorf("%v %s", lost.Header(), lost.Body)
-	}
-	if generation := s.count(`SELECT generation FROM session`); generation != 3 {
-		t.Errorf("generation %d", generation)
-	}
+	eventually(t, "the answer is kept", func() bool {
+		return s.count(`SELECT count(status) FROM idempotency WHERE expires_at > now()`) == 1
+	})
 }
 
 // eventually polls what is outside of the test.
@@ -302,6 +321,7 @@ func TestASuccessThatCannotBeKeptIsASuccess(t *testing.T) {
 	if n := s.count(`SELECT count(*) FROM session`); n != 1 {
 		t.Error("a request ran without a claim")
 	}
+	s.post("/api/sessions/b/start", "").want(http.StatusCreated) // who does not use it does not need it
 }
 
 // TestAReplayIsCompressedForItsOwnCaller: what is kept is the answer itself, not

@@ -50,6 +50,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		"slots":                   {[]string{"SLOTS=0"}, []string{"SLOTS"}},
 		"whatsapp":                {[]string{"WHATSAPP=maybe"}, []string{"WHATSAPP"}},
 		"dialect":                 {[]string{"DEFAULT_STORE_DIALECT=mysql"}, []string{"DEFAULT_STORE_DIALECT"}},
+		"origins":                 {[]string{"CORS_ORIGINS=https://u:geheim@h,h"}, []string{"CORS_ORIGINS"}},
 		"level":                   {[]string{"LOG_LEVEL=LOUD"}, []string{"LOG_LEVEL"}},
 		"log":                     {[]string{"LOG=perhaps"}, []string{"LOG"}},
 		"key with a space":        {[]string{"API_KEY=a b"}, []string{"API_KEY"}},
