@@ -95,11 +95,7 @@ type Device struct {
 // Open opens the store that the session's config names. Errors are the
 // session's, not the process's.
 func (d *Devices) Open(ctx context.Context, term Term) (*Device, error) {
-	client, err := d.transports.clientFor(term.Config.Proxy)
-	if err != nil {
-		return nil, fmt.Errorf("config.proxy: %w", err)
-	}
-	device := &Device{devices: d, term: term, gate: newGate(term.Held), client: client}
+	device := &Device{devices: d, term: term, gate: newGate(term.Held), client: d.transports.clientFor(term.Config.Proxy)}
 	switch term.Config.Store.Dialect {
 	case session.Postgres:
 		device.container = d.shared

@@ -32,16 +32,19 @@ func newTransports(endpoint Endpoint) *transports {
 }
 
 // clientFor returns the way to WhatsApp for a session's proxy, or the direct
-// one where it has none. A session with a proxy never goes around it.
-func (t *transports) clientFor(p *session.Proxy) (*http.Client, error) {
+// one where it has none. A session with a proxy never goes around it: through
+// one that cannot be used, every request fails.
+func (t *transports) clientFor(p *session.Proxy) *http.Client {
 	if p == nil {
-		return t.direct, nil
+		return t.direct
 	}
-	u, err := p.URL()
+	u, err := proxyURL(*p)
 	if err != nil {
-		return nil, err
+		return &http.Client{Transport: blocked{err}}
 	}
-	return t.client(u), nil
+	client := t.client(u)
+	client.Transport = discreet{client.Transport, credentials(u)}
+	return client
 }
 
 func (t *transports) client(proxy *url.URL) *http.Client {
@@ -60,6 +63,7 @@ func (t *transports) client(proxy *url.URL) *http.Client {
 	switch {
 	case proxy != nil:
 		transport.Proxy = http.ProxyURL(proxy)
+		transport.OnProxyConnectResponse = onlyOK
 	case !t.endpoint.Overridden():
 		transport.Proxy = http.ProxyFromEnvironment
 	}
