@@ -170,13 +170,12 @@ func (p *proxied) keeper(scheme string, closed bool) *keeper {
 	return k
 }
 
-// ServeHTTP refuses with its callers' credentials in the status line, as a
-// proxy without manners may.
+// ServeHTTP refuses in its own words.
 func (k *keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if got := r.Header.Get("Proxy-Authorization"); k.closed && got != proxyBasic {
 		near, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
-			fmt.Fprintf(near, "HTTP/1.1 407 no manners with %s\r\n\r\n", got)
+			io.WriteString(near, "HTTP/1.1 407 no manners\r\n\r\n")
 			near.Close()
 		}
 		return

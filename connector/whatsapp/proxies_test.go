@@ -124,6 +124,44 @@ func TestAProxyThatFailsIsNotGoneAround(t *testing.T) {
 	}
 }
 
+// TestTheVersionIsAskedForThroughTheProxy where a session has one. The silence
+// of one proxy holds up nobody else.
+func TestTheVersionIsAskedForThroughTheProxy(t *testing.T) {
+	t.Parallel()
+	p := newProxied(t)
+	asked := make(chan struct{})
+	silent := listen(t, func(conn net.Conn) {
+		close(asked)
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	})
+	k := p.keeper("socks5", false)
+	versions := p.rig.devices.Versions()
+	refused := versions.Current()
+	impatient, leave := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	blocked := p.session(session.Proxy{Server: "http://" + silent})
+	go func() { failed <- blocked.RefreshVersion(impatient, refused) }()
+	<-asked
+	h := p.session(session.Proxy{Server: "socks5://" + k.address})
+	p.must(h.RefreshVersion(t.Context(), refused))
+	if versions.Current() != announced || len(k.requests()) != 1 {
+		t.Errorf("version %s, the proxy was asked %q", versions.Current(), k.requests())
+	}
+	if stored, _, err := p.fleet.ClientVersion(t.Context()); err != nil || stored != announced {
+		t.Errorf("stored %q, %v", stored, err)
+	}
+	p.must(h.RefreshVersion(t.Context(), refused)) // it is replaced already: nobody is asked
+	leave()
+	if err := <-failed; !errors.Is(err, event.ErrVersionUnknown) {
+		t.Errorf("without an answer: %v", err)
+	}
+	if len(k.requests()) != 1 {
+		t.Errorf("asked again: %q", k.requests())
+	}
+	p.untouched(&dials{}, "")
+}
+
 // TestASilentProxyIsGivenUp in the time of a dial, wherever it falls silent.
 func TestASilentProxyIsGivenUp(t *testing.T) {
 	t.Parallel()

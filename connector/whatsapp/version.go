@@ -146,6 +146,11 @@ func (v *Versions) Refresh(ctx context.Context, refused string) error {
 	if v.pinned {
 		return ErrVersionPinned
 	}
+	return v.replace(ctx, refused, func() error { return v.fetch(ctx) })
+}
+
+// replace looks at what others have found before it fetches.
+func (v *Versions) replace(ctx context.Context, refused string, fetch func() error) error {
 	if v.Current() != refused {
 		return nil
 	}
@@ -159,8 +164,30 @@ func (v *Versions) Refresh(ctx context.Context, refused string) error {
 		if v.Current() != refused {
 			return nil
 		}
-		return v.fetch(ctx)
+		return fetch()
 	})
+}
+
+// RefreshVersion is [Versions.Refresh] for this session's connection: one with a
+// proxy asks WhatsApp through that, which cannot change the answer (TLS), but
+// withhold it. So it asks without holding up other sessions.
+func (d *Device) RefreshVersion(ctx context.Context, refused string) error {
+	v := d.devices.versions
+	if v.pinned || d.client == d.devices.transports.direct {
+		return v.Refresh(ctx, refused)
+	}
+	wanted := false
+	if err := v.replace(ctx, refused, func() error { wanted = true; return nil }); err != nil || !wanted {
+		return err
+	}
+	// net/http goes on with a dial that nobody waits for: closing its socket ends it.
+	own := newSockets(d.term.Held)
+	defer func() { own.drain(settle); own.close() }()
+	latest, err := whatsmeow.GetLatestVersion(own.in(ctx), d.client)
+	if err != nil {
+		return unknownVersion{err}
+	}
+	return v.replace(ctx, refused, func() error { v.use(ctx, latest); return nil })
 }
 
 // alone does what changes the version, one at a time in the whole process.
@@ -197,12 +224,17 @@ func (v *Versions) fetch(ctx context.Context) error {
 	if err != nil {
 		return unknownVersion{err}
 	}
+	v.use(ctx, latest)
+	return nil
+}
+
+// use takes a version that WhatsApp named, and stores it for the fleet.
+func (v *Versions) use(ctx context.Context, latest *store.WAVersionContainer) {
 	v.current.Store(latest)
 	v.log.Info("client version refreshed", "version", latest.String())
 	if err := v.store.SetClientVersion(ctx, latest.String()); err != nil {
 		v.log.Warn("the client version could not be stored for the fleet", "error", err.Error())
 	}
-	return nil
 }
 
 // unknownVersion is event.ErrVersionUnknown with its cause. The text is cut,
