@@ -147,7 +147,6 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"directory is a file":  {filepath.Join(dir, "file"), bad(same), "DATA_DIR"},
 		"escaping address":     {dir, bad(func(t *Term) { t.Config.Store.Address = "../x" }), "config.store.address must"},
 		"unknown dialect":      {dir, bad(func(t *Term) { t.Config.Store.Dialect = "mysql" }), `config.store.dialect "mysql"`},
-		"malformed proxy":      {dir, bad(func(t *Term) { t.Config.Proxy = &session.Proxy{Server: "http://\x7f"} }), "config.proxy"},
 		"tenant that climbs":   {dir, bad(func(t *Term) { t.Tenant = "../.." }), "directory"},
 		"a directory as file":  {dir, bad(func(t *Term) { t.Tenant, t.ID, t.Config.Store.Address = ".", ".", "d" }), "config.store.address"},
 		"not a database there": {dir, bad(func(t *Term) { t.Tenant, t.ID, t.Config.Store.Address = ".", ".", "text" }), "open the device store"},
