@@ -46,10 +46,11 @@ func (c *call) send(a answer) {
 		header["Vary"] = append(header["Vary"], "Accept-Encoding")
 	}
 	if c.unchanged(a.Status) {
+		header.Del("Content-Encoding")
 		c.w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	if compressible && len(a.Body) >= minCompressed && acceptsGzip(c.r.Header["Accept-Encoding"]) {
+	if compressible && header.Get("Content-Encoding") == "" && len(a.Body) >= minCompressed && acceptsGzip(c.r.Header["Accept-Encoding"]) {
 		zipped, release := compress(a.Body)
 		defer release()
 		a.Body = zipped

@@ -52,6 +52,12 @@
 // CORS is off unless [Config] names origins; it wraps the handler, so that every
 // answer has its headers.
 //
+// # The contract
+//
+// openapi.yaml is written by hand and comes first. It is served as /openapi.json
+// and shown by /docs, a page that is shipped whole. Tests hold routes, codes,
+// reasons and every answer that a test gets against it (shared/e2e/contract).
+//
 // # What is not there
 //
 // An endpoint of the vendor's API that is not built yet is a line in a table

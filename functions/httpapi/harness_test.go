@@ -139,6 +139,7 @@ func (s *service) doContext(ctx context.Context, a ask) answer {
 	}
 	recorder := httptest.NewRecorder()
 	s.ServeHTTP(recorder, request)
+	s.holdToContract(request, recorder)
 	return answer{TB: s.TB, ResponseRecorder: recorder}
 }
 

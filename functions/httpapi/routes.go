@@ -12,6 +12,9 @@ func (h *Handler) built() []route {
 		{method: http.MethodGet, pattern: "/", do: page},
 		{method: http.MethodGet, pattern: "/ping", do: ping},
 		{method: http.MethodGet, pattern: "/health", do: h.health},
+		{method: http.MethodGet, pattern: "/openapi.json", do: openAPI},
+		{method: http.MethodGet, pattern: "/docs", do: docs},
+		{method: http.MethodGet, pattern: "/docs/{asset}", do: docsAsset},
 
 		{method: http.MethodGet, pattern: "/api/server/version", needs: access.Read, do: h.serverVersion},
 		{method: http.MethodGet, pattern: "/api/version", needs: access.Read, do: h.serverVersion},

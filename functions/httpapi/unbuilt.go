@@ -6,7 +6,6 @@ import "net/http"
 // and does not do yet. Each answers 501 with the error body.
 var unbuilt = notImplemented(map[string][]string{
 	http.MethodGet: {
-		"/openapi.json",
 		"/api/screenshot",
 		"/api/messages",
 		"/api/checkNumberStatus",
