@@ -109,8 +109,10 @@ func (l *linter) operation(item *openapi3.PathItem, operation *openapi3.Operatio
 	unbuilt := slices.Contains(operation.Tags, "not built yet")
 	l.want(unbuilt || operation.Description != "", "no description")
 
+	// The page does not resolve parameters of a whole path.
+	l.want(len(item.Parameters) == 0, "parameters of the path")
 	requestID := false
-	for _, parameter := range append(slices.Clone(item.Parameters), operation.Parameters...) {
+	for _, parameter := range operation.Parameters {
 		requestID = requestID || parameter.Value.Name == "X-Request-Id"
 		l.want(parameter.Value.Description != "" && parameter.Value.Example != nil && parameter.Value.Schema != nil, "parameter %s", parameter.Value.Name)
 	}
