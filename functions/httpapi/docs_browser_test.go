@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wafleet/wafleet/functions/httpapi"
 )
 
 // browse returns what a real browser makes of a page, and what it complains of.
@@ -42,6 +45,8 @@ func browse(t *testing.T, address string) (dom, console string) {
 	return out.String(), console
 }
 
+var operationID = regexp.MustCompile(`"operationId":"(\w+)"`)
+
 // TestThePageInABrowser: behind a gateway's prefix and under its own policy, the
 // page shows every operation and asks for nothing that it may not have. The
 // browser would write a refused request to its console.
@@ -52,12 +57,10 @@ func TestThePageInABrowser(t *testing.T) {
 
 	dom, console := browse(t, server.URL+"/stage/docs")
 	operations := 0
-	for _, item := range loadDocument(t).Paths.Map() {
-		for _, operation := range item.Operations() {
-			operations++
-			if !strings.Contains(dom, "-"+operation.OperationID+`"`) {
-				t.Errorf("%s is not shown", operation.OperationID)
-			}
+	for _, id := range operationID.FindAllSubmatch(httpapi.OpenAPI(), -1) {
+		operations++
+		if !strings.Contains(dom, "-"+string(id[1])+`"`) {
+			t.Errorf("%s is not shown", id[1])
 		}
 	}
 	if shown := strings.Count(dom, `class="opblock opblock-`); shown != operations || operations < 100 {

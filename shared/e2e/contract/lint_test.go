@@ -1,4 +1,4 @@
-package httpapi_test
+package contract
 
 import (
 	"encoding/json"
@@ -39,7 +39,7 @@ func TestTheDocumentIsValidOpenAPI(t *testing.T) {
 // read in another way.
 func TestTheConversionLosesNothing(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("openapi.yaml")
+	source, err := os.ReadFile("../../../functions/httpapi/openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
