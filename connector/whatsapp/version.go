@@ -115,7 +115,7 @@ func (v *Versions) Keep(ctx context.Context) {
 
 func keepPause() time.Duration {
 	const spread = keepEvery / 5
-	return keepEvery - spread + rand.N(2*spread+1)
+	return keepEvery - spread + rand.N(2*spread+1) // #nosec G404 -- jitter is no secret
 }
 
 // renew takes the fleet's version, and fetches only where that is missing or

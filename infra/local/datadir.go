@@ -21,12 +21,12 @@ type dataDir struct {
 func openDataDir(path string) (*dataDir, error) {
 	// Others may pass: Postgres, started by root, runs as another user. What is
 	// private has a mode of its own.
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := os.MkdirAll(path, 0o755); err != nil { // #nosec G301 -- Postgres may run as another user below it
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	// The file stays for ever: if it were removed, two runs could lock two files
 	// of one name.
-	file, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600) // #nosec G304 -- below the data directory that the operator names
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}

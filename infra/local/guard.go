@@ -24,7 +24,7 @@ func realMark(data *dataDir) string { return data.in("real-whatsapp") }
 
 // markReal remembers that links may be real from now on.
 func markReal(data *dataDir) error {
-	return os.WriteFile(realMark(data), []byte("this data was used with the real WhatsApp\n"), 0o644)
+	return os.WriteFile(realMark(data), []byte("this data was used with the real WhatsApp\n"), 0o600)
 }
 
 // linkReader lists the sessions of a tenant.

@@ -62,7 +62,7 @@ func (w *withDatabaseCommand) Run(c *commands, _ *console) (err error) {
 
 // execute runs the program to its end; a signal to this process ends it.
 func (w *withDatabaseCommand) execute(ctx context.Context, databaseURL string, data *dataDir) error {
-	cmd := exec.CommandContext(ctx, w.Command[0], w.Command[1:]...)
+	cmd := exec.CommandContext(ctx, w.Command[0], w.Command[1:]...) // #nosec G204 -- running the command of its caller is what it is for
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+databaseURL, "DATA_DIR="+data.in("devices"), "SECRETS_KEY_FILE="+secretsKeyPath(data))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

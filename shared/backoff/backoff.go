@@ -32,7 +32,7 @@ func (p Policy) Pause(n int) time.Duration {
 		return 0
 	}
 	floor := ceiling / 10
-	return floor + time.Duration(rand.Int64N(int64(ceiling-floor)+1))
+	return floor + time.Duration(rand.Int64N(int64(ceiling-floor)+1)) // #nosec G404 -- jitter is no secret
 }
 
 // Jitter spreads a regular interval by a tenth in both directions.
@@ -41,5 +41,5 @@ func Jitter(d time.Duration) time.Duration {
 	if spread <= 0 {
 		return d
 	}
-	return d - spread + time.Duration(rand.Int64N(int64(2*spread)+1))
+	return d - spread + time.Duration(rand.Int64N(int64(2*spread)+1)) // #nosec G404 -- jitter is no secret
 }

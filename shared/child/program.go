@@ -100,7 +100,7 @@ const outputDelay = time.Second
 // once is one run of the program.
 func (p Program) once(ctx, hurry context.Context) End {
 	out := &lines{emit: p.Line}
-	cmd := exec.Command(p.Path, p.Args...)
+	cmd := exec.Command(p.Path, p.Args...) // #nosec G204 -- running the program of its caller is what it is for
 	cmd.Env = p.Env
 	cmd.Stdout, cmd.Stderr = out, out // one pipe, so that lines keep their order
 	cmd.WaitDelay = outputDelay

@@ -23,7 +23,7 @@ const nobodyID = 65534
 // childAccount is this process's own account, or for root the first unprivileged one of postgres, nobody, 65534.
 func childAccount() account {
 	if os.Geteuid() != 0 {
-		return account{name: strconv.Itoa(os.Geteuid()), uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
+		return account{name: strconv.Itoa(os.Geteuid()), uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())} // #nosec G115 -- ids of a user are not negative where a program runs as one
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		if acct, ok := lookupAccount(name); ok {

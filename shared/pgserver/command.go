@@ -17,7 +17,7 @@ const waitDelay = 5 * time.Second
 // runAs runs a short-lived program (initdb, postgres --version, postgres --single) to its end and returns its output,
 // stdout and stderr together; the error quotes the tail of it.
 func runAs(ctx context.Context, acct account, stdin, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, program, args...) // #nosec G204 -- a fixed set of programs
 	cmd.SysProcAttr = acct.attrs()
 	cmd.Env = childEnv()
 	// The own working directory may be closed to the account.

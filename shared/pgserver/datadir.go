@@ -32,7 +32,7 @@ type dataDir struct {
 
 // openDataDir locks the directory and finds out what is there. The caller must close it.
 func openDataDir(wished string) (_ *dataDir, err error) {
-	if err := os.MkdirAll(filepath.Dir(wished), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(wished), 0o755); err != nil { // #nosec G301 -- Postgres runs as another user below it
 		return nil, err
 	}
 	lock, err := lockFile(wished + ".lock")
@@ -173,7 +173,7 @@ func (d *dataDir) create(ctx context.Context, bin binaries, password string, fas
 }
 
 func (d *dataDir) createElsewhere(ctx context.Context, bin binaries, password string, fast bool) error {
-	if err := os.MkdirAll(stateRoot, 0o755); err != nil {
+	if err := os.MkdirAll(stateRoot, 0o755); err != nil { // #nosec G301 -- Postgres runs as another user below it
 		return err
 	}
 	if at := d.account.blockedAt(stateRoot); at != "" {

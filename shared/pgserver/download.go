@@ -92,7 +92,7 @@ func unpackByStarting(repository, staging, unpacked string) error {
 		return err
 	}
 	library := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
-		Version(libraryVersion).BinaryRepositoryURL(repository).Port(uint32(port)).
+		Version(libraryVersion).BinaryRepositoryURL(repository).Port(uint32(port)). // #nosec G115 -- a port
 		CachePath(staging).RuntimePath(filepath.Join(staging, "run")).BinariesPath(unpacked).DataPath(data).
 		StartTimeout(time.Second).Logger(io.Discard))
 	err = library.Start()
@@ -191,6 +191,6 @@ func readableByAll(root string) error {
 		if entry.IsDir() || mode&0o100 != 0 {
 			mode |= 0o111
 		}
-		return os.Chmod(path, mode)
+		return os.Chmod(path, mode) // #nosec G122 -- a directory that this process has just made
 	})
 }

@@ -24,7 +24,7 @@ type process struct{ *child.Process }
 // startProcess starts the server in the foreground. Its output goes to out. Where this process is killed, the server gets
 // SIGINT, Postgres' fast shutdown.
 func startProcess(acct account, bin binaries, args []string, out *logTail) (*process, error) {
-	cmd := exec.Command(bin.postgres, args...)
+	cmd := exec.Command(bin.postgres, args...) // #nosec G204 -- the Postgres that was found
 	cmd.SysProcAttr = acct.attrs()
 	cmd.Env = childEnv()
 	cmd.Dir = "/"

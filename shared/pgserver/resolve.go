@@ -97,7 +97,7 @@ func (r resolver) fetch(ctx context.Context, f fetcher) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if err := os.MkdirAll(r.cacheDir, 0o755); err != nil {
+	if err := os.MkdirAll(r.cacheDir, 0o755); err != nil { // #nosec G301 -- Postgres runs as another user from it
 		return err
 	}
 	return f.fetch(ctx, r.cacheDir)

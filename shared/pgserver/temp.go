@@ -21,7 +21,7 @@ func makeTemp(acct account) (string, error) {
 	base := os.TempDir()
 	if acct.blockedAt(base) != "" {
 		base = stateRoot
-		if err := os.MkdirAll(base, 0o755); err != nil {
+		if err := os.MkdirAll(base, 0o755); err != nil { // #nosec G301 -- Postgres runs as another user below it
 			return "", err
 		}
 	}
@@ -29,7 +29,7 @@ func makeTemp(acct account) (string, error) {
 	if err != nil || !acct.drop {
 		return dir, err
 	}
-	return dir, os.Chmod(dir, 0o711)
+	return dir, os.Chmod(dir, 0o711) // #nosec G302 -- Postgres runs as another user below it
 }
 
 // sweepTemp removes what killed processes of this user left. It is a courtesy: failures are logged and do no harm.

@@ -58,7 +58,7 @@ func (r *frameReader) frame() ([]byte, error) {
 // framed puts the length before data.
 func framed(data []byte) []byte {
 	n := len(data)
-	return append([]byte{byte(n >> 16), byte(n >> 8), byte(n)}, data...)
+	return append([]byte{byte(n >> 16), byte(n >> 8), byte(n)}, data...) // #nosec G115 -- three bytes of the length, which is below 1<<24
 }
 
 // sealFrame enciphers a marshalled node into a frame.
@@ -66,7 +66,7 @@ func sealFrame(key *counterAEAD, node []byte) []byte {
 	out := make([]byte, 3, 3+len(node)+16)
 	out = key.seal(out, node)
 	n := len(out) - 3
-	out[0], out[1], out[2] = byte(n>>16), byte(n>>8), byte(n)
+	out[0], out[1], out[2] = byte(n>>16), byte(n>>8), byte(n) // #nosec G115 -- three bytes of the length, which is below 1<<24
 	return out
 }
 

@@ -211,7 +211,7 @@ func (s *Server) pairSuccess(p *pairing, advSecret []byte) (node waBinary.Node, 
 	d := p.dev
 	p.details, err = proto.Marshal(&waAdv.ADVDeviceIdentity{
 		RawID:     proto.Uint32(uint32(d.index) + 1),
-		Timestamp: proto.Uint64(uint64(d.paired.Unix())),
+		Timestamp: proto.Uint64(uint64(d.paired.Unix())), // #nosec G115 -- a time after 1970
 		KeyIndex:  proto.Uint32(uint32(d.index)),
 	})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func document0(t *testing.T) *document {
+func theDocument(t *testing.T) *document {
 	t.Helper()
 	d, err := published()
 	if err != nil {
@@ -22,7 +22,7 @@ func document0(t *testing.T) *document {
 // TestExamplesFitTheirSchemas: every example of a body, a header or a parameter.
 func TestExamplesFitTheirSchemas(t *testing.T) {
 	t.Parallel()
-	d := document0(t)
+	d := theDocument(t)
 	checked := 0
 	walk(d.root, func(at place) {
 		schema, ok := at.lookup("schema")
@@ -74,7 +74,7 @@ func examplesOf(at place) map[string]any {
 // that may come with it, and each has the right status.
 func TestExamplesOfErrorsHaveTheirCode(t *testing.T) {
 	t.Parallel()
-	d := document0(t)
+	d := theDocument(t)
 	checked := 0
 	walk(d.root, func(at place) {
 		content, ok := at.lookup("content")
@@ -117,7 +117,7 @@ func (a answered) verify(t *testing.T) error {
 		a.change(header)
 	}
 	response := &http.Response{StatusCode: a.status, Header: header}
-	return document0(t).verify(httptest.NewRequest(a.method, a.path, nil), response, []byte(a.body))
+	return theDocument(t).verify(httptest.NewRequest(a.method, a.path, nil), response, []byte(a.body))
 }
 
 func set(name, value string) func(http.Header) {

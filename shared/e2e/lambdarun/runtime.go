@@ -70,7 +70,7 @@ func Start(ctx context.Context, config Config) (*Runtime, error) {
 }
 
 func (r *Runtime) launch(address string) error {
-	r.process = exec.Command(r.config.Bootstrap)
+	r.process = exec.Command(r.config.Bootstrap) // #nosec G204 -- running the program of its caller is what it is for
 	r.process.Env = append([]string{
 		"AWS_LAMBDA_RUNTIME_API=" + address,
 		"AWS_LAMBDA_FUNCTION_NAME=local",
