@@ -22,6 +22,9 @@ type Device interface {
 	// any goroutine. An empty jid makes an unlinked device. ctx bounds the life
 	// of the connection; where it ends, Connect returns promptly.
 	Connect(ctx context.Context, jid string, sink func(event.Event)) (Conn, error)
+	// RefreshVersion finds a newer client version than the refused one, for the
+	// whole process, by the session's own way to WhatsApp.
+	RefreshVersion(ctx context.Context, refused string) error
 	// Forget removes the credentials of a device; no connection is open.
 	Forget(ctx context.Context, jid string) error
 	// Erase removes all that the session keeps, and closes the store.
@@ -68,7 +71,6 @@ type Pacer interface {
 // Versions is the WhatsApp client version of the whole process.
 type Versions interface {
 	Current() string
-	Refresh(ctx context.Context, refused string) error
 }
 
 // Observer counts what happens, for metrics.

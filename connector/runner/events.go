@@ -172,7 +172,7 @@ func (r *Runner) onOutdated() {
 	r.writes.aside(func() {
 		ctx, cancel := context.WithTimeout(r.writes.loop, r.deps.Timing.Refresh)
 		defer cancel()
-		r.post(versionRefreshed{r.deps.Versions.Refresh(ctx, refused)})
+		r.post(versionRefreshed{r.device.RefreshVersion(ctx, refused)})
 	})
 }
 

@@ -48,6 +48,14 @@ func (f *fakeDevice) Close() error {
 	return nil
 }
 
+func (f *fakeDevice) RefreshVersion(ctx context.Context, refused string) error {
+	(*world)(f).note("refresh %s", refused)
+	if do := get((*world)(f), &f.onRefresh); do != nil {
+		return do(ctx)
+	}
+	return nil
+}
+
 // removes is an operation on the device store, which no connection may use.
 func (f *fakeDevice) removes(ctx context.Context, what string, do func(context.Context) error) error {
 	w := (*world)(f)
@@ -203,14 +211,6 @@ func (f *fakePacer) Wait(ctx context.Context) error {
 type fakeVersions world
 
 func (f *fakeVersions) Current() string { return f.version }
-
-func (f *fakeVersions) Refresh(ctx context.Context, refused string) error {
-	(*world)(f).note("refresh %s", refused)
-	if do := get((*world)(f), &f.onRefresh); do != nil {
-		return do(ctx)
-	}
-	return nil
-}
 
 type fakeObserver world
 

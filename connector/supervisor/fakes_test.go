@@ -189,6 +189,8 @@ func (d *fakeDevice) Connect(ctx context.Context, jid string, sink func(event.Ev
 	return fakeConn{}, nil
 }
 
+func (d *fakeDevice) RefreshVersion(context.Context, string) error { return nil }
+
 func (d *fakeDevice) Forget(context.Context, string) error { return nil }
 
 func (d *fakeDevice) Erase(context.Context, string) error {
@@ -348,9 +350,8 @@ func (*fakeRunnerStore) AnswerCodeIfEpoch(context.Context, store.Term, string, s
 func (*fakeRunnerStore) StillHeld(context.Context, session.ConnectorID, store.Term) (bool, error) {
 	return true, nil
 }
-func (*fakeRunnerStore) Wait(context.Context) error            { return nil }
-func (*fakeRunnerStore) Current() string                       { return "v1" }
-func (*fakeRunnerStore) Refresh(context.Context, string) error { return nil }
+func (*fakeRunnerStore) Wait(context.Context) error { return nil }
+func (*fakeRunnerStore) Current() string            { return "v1" }
 
 func untilOver(ctx context.Context) error {
 	<-ctx.Done()

@@ -105,9 +105,10 @@ func (p phone) Connect(_ context.Context, jid string, sink func(event.Event)) (r
 	return closing{fakeConn{}, func() { p.mu.Lock(); defer p.mu.Unlock(); p.open[p.id]-- }}, nil
 }
 
-func (phone) Forget(context.Context, string) error { return nil }
-func (phone) Erase(context.Context, string) error  { return nil }
-func (phone) Close() error                         { return nil }
+func (phone) RefreshVersion(context.Context, string) error { return nil }
+func (phone) Forget(context.Context, string) error         { return nil }
+func (phone) Erase(context.Context, string) error          { return nil }
+func (phone) Close() error                                 { return nil }
 
 type closing struct {
 	fakeConn

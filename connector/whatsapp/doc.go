@@ -41,6 +41,13 @@
 // the store's to end: by a timeout of the server that is shorter than the
 // driver's, and by ending the connections of a connector that died.
 //
+// # Proxies
+//
+// What a session with a proxy dials is the proxy and nothing else: its socket,
+// its media, and the client version where [Device.RefreshVersion] asks for it.
+// Names are resolved by the proxy. Where that fails, so does the session
+// (transport_proxy.go); proxies of the environment are for the others only.
+//
 // # Panics
 //
 // whatsmeow trusts what WhatsApp sends, and a panic in one of its goroutines
