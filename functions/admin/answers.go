@@ -151,6 +151,16 @@ func (a revoked) text(out, _ io.Writer) {
 	fmt.Fprintf(out, "The API key %s is revoked. It may work for 30 seconds more.\n", a.ID)
 }
 
+// rotated is a data key just replaced.
+type rotated struct {
+	Key string `json:"rotatedUnder"` // ARN of the KMS key
+}
+
+func (a rotated) text(out, notices io.Writer) {
+	fmt.Fprintln(out, "Secrets are sealed with a fresh data key.")
+	fmt.Fprintln(notices, "Processes that run take it over when they meet it, or when they start.")
+}
+
 // entries is a part of the audit.
 type entries struct {
 	Entries []entry `json:"entries"`

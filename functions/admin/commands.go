@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/wafleet/wafleet/functions/access"
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -23,12 +25,15 @@ type commands struct {
 	RevokeKey    revokeKey    `cmd:"" help:"End an API key. It may work for 30 seconds more."`
 	RotateKey    rotateKey    `cmd:"" help:"Put a fresh API key in the place of another and show it once."`
 	Audit        audit        `cmd:"" help:"List what was done in a tenant, the newest first."`
+
+	RotateSecrets rotateSecrets `cmd:"" help:"Seal secrets in configs with a fresh data key from now on. What is sealed already stays readable. SECRETS_KMS_KEY says which key of AWS KMS keeps it."`
 }
 
 // desk is what a command works with.
 type desk struct {
 	access  *access.Access
 	request string // id of the request, for the audit
+	secrets secrets
 }
 
 // command does what its fields say.
@@ -173,6 +178,23 @@ func (c *rotateKey) do(ctx context.Context, d desk) (answer, error) {
 	made, secret, err := d.access.RotateKey(ctx, by, c.ID, c.Grace)
 	return newKeyOf(made, secret), err
 }
+
+// secrets is where the fleet's data key is kept.
+type secrets struct {
+	kmsKey string // ARN; empty: this program was not told
+	stored secret.Keys
+}
+
+type rotateSecrets struct{}
+
+func (*rotateSecrets) do(ctx context.Context, d desk) (answer, error) {
+	if d.secrets.kmsKey == "" {
+		return nil, errNoKMSKey
+	}
+	return rotated{Key: d.secrets.kmsKey}, secret.Rotate(ctx, d.secrets.kmsKey, d.secrets.stored)
+}
+
+var errNoKMSKey = errors.New("SECRETS_KMS_KEY is missing: the ARN that the API and the connectors have; a key file is rotated by putting another in its place and setting the secrets anew")
 
 type audit struct {
 	ofTenant

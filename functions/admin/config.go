@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -15,6 +17,8 @@ type config struct {
 	// DatabaseURL of Postgres, with sslmode. A secret, and so no flag: command
 	// lines show in process lists.
 	DatabaseURL string `env:"DATABASE_URL"`
+	// SecretsKMSKey is the ARN that rotate-secrets needs.
+	SecretsKMSKey string `env:"SECRETS_KMS_KEY"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case; of the log under Lambda.
 	LogLevel string `env:"LOG_LEVEL" envDefault:"INFO"`
 
@@ -35,6 +39,11 @@ func readConfig() (config, error) {
 		mistakes = append(mistakes, err)
 	} else {
 		mistakes = append(mistakes, opened.Close())
+	}
+	if c.SecretsKMSKey != "" {
+		if err := secret.CheckARN(c.SecretsKMSKey); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("SECRETS_KMS_KEY %w", err))
+		}
 	}
 	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
 		mistakes = append(mistakes, errors.New("LOG_LEVEL must be one of DEBUG, INFO, WARN, ERROR"))

@@ -8,20 +8,18 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
-
-	"github.com/wafleet/wafleet/functions/access"
 )
 
 // serveLambda serves events until Lambda ends the process. It announces that
 // with SIGTERM, never during an event: then release runs and the process exits,
 // so that the database does not have to find out about its connections.
-func serveLambda(cases *access.Access, log *slog.Logger, release func() error) {
+func serveLambda(d desk, log *slog.Logger, release func() error) {
 	lambda.StartWithOptions(func(ctx context.Context, event json.RawMessage) (any, error) {
-		request := ""
+		d := d
 		if invocation, ok := lambdacontext.FromContext(ctx); ok {
-			request = invocation.AwsRequestID
+			d.request = invocation.AwsRequestID
 		}
-		return handle(ctx, desk{access: cases, request: request}, log, event)
+		return handle(ctx, d, log, event)
 	}, lambda.WithEnableSIGTERM(func() {
 		if err := release(); err != nil {
 			log.Error("release at the end", "error", err.Error())

@@ -86,7 +86,7 @@ func execute(settings config, c command, asJSON bool, out, notices io.Writer) er
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	said, err := c.do(ctx, desk{access: access.New(opened, access.Config{})})
+	said, err := c.do(ctx, deskOf(opened, settings))
 	if err != nil {
 		return err
 	}
@@ -100,6 +100,10 @@ func execute(settings config, c command, asJSON bool, out, notices io.Writer) er
 // open prepares one connection; it does not connect yet.
 func open(settings config) (*store.Store, error) {
 	return store.Open(settings.DatabaseURL, store.Options{MaxOpen: 1, ApplicationName: "wafleet-admin"})
+}
+
+func deskOf(opened *store.Store, settings config) desk {
+	return desk{access: access.New(opened, access.Config{}), secrets: secrets{settings.SecretsKMSKey, opened}}
 }
 
 func runLambda(problems io.Writer) int {
@@ -118,6 +122,6 @@ func runLambda(problems io.Writer) int {
 	}
 	defer opened.Close()
 	log.Info("wafleet starts", "version", telemetry.Version(version))
-	serveLambda(access.New(opened, access.Config{}), log, opened.Close)
+	serveLambda(deskOf(opened, settings), log, opened.Close)
 	return 0
 }

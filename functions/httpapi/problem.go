@@ -125,7 +125,7 @@ var plain = []struct {
 	{control.ErrCodeTimeout, problem{status: http.StatusGatewayTimeout, code: CodePairingCodeTimeout,
 		message: "No pairing code arrived in time. Try again", retryAfter: 1}},
 	{session.ErrUnavailable, problem{status: http.StatusServiceUnavailable, code: CodeUnavailable,
-		message: "The database cannot be reached. Try again", retryAfter: 1}},
+		message: "The database, or what keeps its keys, cannot be reached. Try again", retryAfter: 1}},
 	{context.DeadlineExceeded, problem{status: http.StatusServiceUnavailable, code: CodeUnavailable,
 		message: "The request took too long. Try again", retryAfter: 1}},
 }

@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/wafleet/wafleet/shared/secret"
+	"github.com/wafleet/wafleet/shared/secret/fakekms"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
 // process is a box as another process of the fleet has it.
-func process(t *testing.T, k *masterKey, stored secret.Keys) *secret.Box {
+func process(t *testing.T, k *fakekms.Key, stored secret.Keys) *secret.Box {
 	t.Helper()
-	box, err := secret.OverKMS(k.arn, stored)
+	box, err := secret.OverKMS(k.ARN, stored)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,33 +27,33 @@ func process(t *testing.T, k *masterKey, stored secret.Keys) *secret.Box {
 }
 
 // counts checks how often KMS was asked so far.
-func (k *masterKey) counts(t *testing.T, made, read int32) {
+func counts(t *testing.T, k *fakekms.Key, made, read int32) {
 	t.Helper()
-	if k.made.Load() != made || k.read.Load() != read {
-		t.Errorf("%d calls of Encrypt, %d of Decrypt; want %d, %d", k.made.Load(), k.read.Load(), made, read)
+	if k.Made.Load() != made || k.Read.Load() != read {
+		t.Errorf("%d calls of Encrypt, %d of Decrypt; want %d, %d", k.Made.Load(), k.Read.Load(), made, read)
 	}
 }
 
 func TestKMSIsAskedOncePerProcessAndNotAtItsStart(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	box := process(t, k, fleet)
-	k.counts(t, 0, 0)
+	counts(t, k, 0, 0)
 	sealed := seal(t, box)
 	for range 10 {
 		opens(t, box, seal(t, box))
 	}
-	k.counts(t, 1, 1)
+	counts(t, k, 1, 1)
 	other := process(t, k, fleet)
 	for range 10 {
 		opens(t, other, sealed)
 	}
-	k.counts(t, 1, 2)
+	counts(t, k, 1, 2)
 }
 
 func TestOfTwoFirstKeysOneWins(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	boxes := []*secret.Box{process(t, k, fleet), process(t, k, fleet)}
 	const each = 8
 	sealed := make([][]byte, each*len(boxes))
@@ -81,10 +82,10 @@ func TestOfTwoFirstKeysOneWins(t *testing.T) {
 
 func TestWhoOnlyOpensMakesNoKey(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	box := process(t, k, fleet)
 	refusesToOpen(t, "another fleet's", box, seal(t, fileBox(t)), tenant)
-	k.counts(t, 0, 0)
+	counts(t, k, 0, 0)
 	if _, err := fleet.DataKey(t.Context()); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("a key is stored: %v", err)
 	}
@@ -95,31 +96,31 @@ func TestWhoOnlyOpensMakesNoKey(t *testing.T) {
 func TestKMSThatFailsIsAskedAgainAtTheNextUse(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(http.ResponseWriter, *http.Request){
-		"hangs up": hangsUp, "is silent": isSilent, "throttles": refuses("ThrottlingException"),
-		"denies": refuses("AccessDeniedException"), "has the key disabled": refuses("DisabledException"),
+		"hangs up": fakekms.HangsUp, "is silent": fakekms.IsSilent, "throttles": fakekms.Refuses("ThrottlingException"),
+		"denies": fakekms.Refuses("AccessDeniedException"), "has the key disabled": fakekms.Refuses("DisabledException"),
 		"talks nonsense": func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k, fleet := far.newKey(t), table(t)
+			k, fleet := far.NewKey(t), table(t)
 			box := process(t, k, fleet).WithPatience(200 * time.Millisecond)
-			k.breaks(fault)
+			k.Breaks(fault)
 			for range 2 {
 				if _, err := box.Seal(t.Context(), plain, tenant); !errors.Is(err, session.ErrUnavailable) || !strings.Contains(err.Error(), "KMS") {
 					t.Fatalf("seal: %v", err)
 				}
 			}
-			k.breaks(nil)
+			k.Breaks(nil)
 			box.WithPatience(5 * time.Second)
 			sealed := seal(t, box)
 
 			other := process(t, k, fleet).WithPatience(200 * time.Millisecond)
-			k.breaks(fault)
+			k.Breaks(fault)
 			if _, err := other.Open(t.Context(), sealed, tenant); !errors.Is(err, session.ErrUnavailable) || errors.Is(err, secret.ErrUnreadable) {
 				t.Fatalf("open: %v", err)
 			}
 			opens(t, box, sealed) // who has the key needs KMS no more
-			k.breaks(nil)
+			k.Breaks(nil)
 			opens(t, other.WithPatience(5*time.Second), sealed)
 		})
 	}
@@ -129,15 +130,15 @@ func TestKMSThatFailsIsAskedAgainAtTheNextUse(t *testing.T) {
 // waits for the same call.
 func TestNobodyWaitsLongerThanHeWants(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	sealed := seal(t, process(t, k, fleet))
 	box := process(t, k, fleet)
 	asked, answer := make(chan struct{}, 2), make(chan struct{})
-	k.breaks(func(w http.ResponseWriter, r *http.Request) {
+	k.Breaks(func(w http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
 		select {
 		case <-answer:
-			refuses("ThrottlingException")(w, r)
+			fakekms.Refuses("ThrottlingException")(w, r)
 		case <-r.Context().Done():
 		}
 	})
@@ -159,7 +160,7 @@ func TestNobodyWaitsLongerThanHeWants(t *testing.T) {
 	if _, err := box.Open(late, sealed, tenant); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("waited: %v", err)
 	}
-	k.breaks(nil)
+	k.Breaks(nil)
 	leave()
 	all.Wait()
 	close(answer)
@@ -167,14 +168,14 @@ func TestNobodyWaitsLongerThanHeWants(t *testing.T) {
 
 func TestAnotherKMSKeyDoesNotOpen(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	sealed := seal(t, process(t, k, fleet))
-	wrong := process(t, far.newKey(t), fleet)
+	wrong := process(t, far.NewKey(t), fleet)
 	refusesToOpen(t, "other KMS key", wrong, sealed, tenant)
 	if _, err := wrong.Seal(t.Context(), plain, tenant); !errors.Is(err, secret.ErrUnreadable) {
 		t.Errorf("sealed: %v", err)
 	}
-	if err := secret.Rotate(t.Context(), far.newKey(t).arn, fleet); !errors.Is(err, secret.ErrUnreadable) {
+	if err := secret.Rotate(t.Context(), far.NewKey(t).ARN, fleet); !errors.Is(err, secret.ErrUnreadable) {
 		t.Errorf("rotated: %v", err)
 	}
 	wrapped, err := fleet.DataKey(t.Context())
@@ -202,10 +203,10 @@ func flip(wrapped []byte) []byte {
 
 func TestARotationReachesEveryProcess(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	before := process(t, k, fleet)
 	old := seal(t, before)
-	if err := secret.Rotate(t.Context(), k.arn, fleet); err != nil {
+	if err := secret.Rotate(t.Context(), k.ARN, fleet); err != nil {
 		t.Fatal(err)
 	}
 	after := process(t, k, fleet)
@@ -214,42 +215,42 @@ func TestARotationReachesEveryProcess(t *testing.T) {
 	if bytes.Equal(fresh[:6], old[:6]) {
 		t.Fatal("still sealed with the old key")
 	}
-	k.counts(t, 2, 3)
+	counts(t, k, 2, 3)
 	opens(t, before, fresh) // it has the old keyset
 	opens(t, before, old)
 	if again := seal(t, before); !bytes.Equal(again[:6], fresh[:6]) {
 		t.Error("who has seen the new key seals with the old one")
 	}
-	k.counts(t, 2, 4)
+	counts(t, k, 2, 4)
 	// A key that nobody has costs a look at the table, not a call of KMS.
 	unknown := bytes.Clone(fresh)
 	unknown[2] ^= 0x80
 	refusesToOpen(t, "unknown key", before, unknown, tenant)
-	k.counts(t, 2, 4)
+	counts(t, k, 2, 4)
 }
 
 func TestRotateWithoutAKeyMakesOne(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
-	if err := secret.Rotate(t.Context(), k.arn, fleet); err != nil {
+	k, fleet := far.NewKey(t), table(t)
+	if err := secret.Rotate(t.Context(), k.ARN, fleet); err != nil {
 		t.Fatal(err)
 	}
-	k.counts(t, 1, 1)
+	counts(t, k, 1, 1)
 	box := process(t, k, fleet)
 	opens(t, box, seal(t, box))
-	k.counts(t, 1, 2)
+	counts(t, k, 1, 2)
 }
 
 // TestRotationsAtOnceAllCount, up to as many keys as KMS encrypts.
 func TestRotationsAtOnceAllCount(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	box := process(t, k, fleet)
 	sealed := [][]byte{seal(t, box)}
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
-			if err := secret.Rotate(t.Context(), k.arn, fleet); err != nil {
+			if err := secret.Rotate(t.Context(), k.ARN, fleet); err != nil {
 				t.Error(err)
 			}
 		})
@@ -258,7 +259,7 @@ func TestRotationsAtOnceAllCount(t *testing.T) {
 	rotations := 3
 	for ; ; rotations++ {
 		sealed = append(sealed, seal(t, process(t, k, fleet)))
-		if err := secret.Rotate(t.Context(), k.arn, fleet); err != nil {
+		if err := secret.Rotate(t.Context(), k.ARN, fleet); err != nil {
 			if errors.Is(err, session.ErrUnavailable) || !strings.Contains(err.Error(), "32 keys") {
 				t.Fatal(err)
 			}
@@ -276,7 +277,7 @@ func TestRotationsAtOnceAllCount(t *testing.T) {
 
 func TestTheDatabaseMayBeAway(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	sealed := seal(t, process(t, k, fleet))
 	away, err := store.Open("postgres://u:p@127.0.0.1:1/db?sslmode=disable", store.Options{})
 	if err != nil {
@@ -290,14 +291,14 @@ func TestTheDatabaseMayBeAway(t *testing.T) {
 	if _, err := box.Open(t.Context(), sealed, tenant); !errors.Is(err, session.ErrUnavailable) || errors.Is(err, secret.ErrUnreadable) {
 		t.Errorf("open: %v", err)
 	}
-	if err := secret.Rotate(t.Context(), k.arn, away); !errors.Is(err, session.ErrUnavailable) {
+	if err := secret.Rotate(t.Context(), k.ARN, away); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("rotate: %v", err)
 	}
 }
 
 func TestTheStoredKeysetIsEncrypted(t *testing.T) {
 	t.Parallel()
-	k, fleet := far.newKey(t), table(t)
+	k, fleet := far.NewKey(t), table(t)
 	seal(t, process(t, k, fleet))
 	wrapped, err := fleet.DataKey(t.Context())
 	if err != nil {

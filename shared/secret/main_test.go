@@ -4,25 +4,24 @@ import (
 	"context"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
+	"github.com/wafleet/wafleet/shared/secret/fakekms"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
 // far is the AWS of all tests of the process: the SDK finds it in the environment.
-var far = newFakeKMS()
+var far = fakekms.New()
 
 func TestMain(m *testing.M) {
 	server := httptest.NewServer(far)
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL_KMS": server.URL, "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example",
-		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"AWS_MAX_ATTEMPTS": "1",
-	} {
+	for _, variable := range fakekms.Environment(server.URL) {
+		name, value, _ := strings.Cut(variable, "=")
 		os.Setenv(name, value)
 	}
 	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy"} {

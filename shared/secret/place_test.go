@@ -14,8 +14,8 @@ func TestPlace(t *testing.T) {
 	if err := secret.CreateFile(path); err != nil {
 		t.Fatal(err)
 	}
-	k := far.newKey(t)
-	for _, tt := range []struct{ file, kms, kind string }{{"", "", "none"}, {path, "", "file"}, {"", k.arn, "kms"}} {
+	k := far.NewKey(t)
+	for _, tt := range []struct{ file, kms, kind string }{{"", "", "none"}, {path, "", "file"}, {"", k.ARN, "kms"}} {
 		place, err := secret.ParsePlace(tt.file, tt.kms)
 		if err != nil || place.String() != tt.kind {
 			t.Errorf("%s, %v; want %s", place, err, tt.kind)
@@ -29,7 +29,7 @@ func TestPlace(t *testing.T) {
 			opens(t, box, seal(t, box))
 		}
 	}
-	k.counts(t, 1, 1)
+	counts(t, k, 1, 1)
 }
 
 func TestEveryMistakeOfAPlaceIsNamed(t *testing.T) {

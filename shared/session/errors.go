@@ -23,6 +23,7 @@ var (
 	ErrDeviceTaken = errors.New("the device is linked to another session")
 	// ErrLeaseLost: the connector's lease passed; it must start over under a new id.
 	ErrLeaseLost = errors.New("the connector's lease has passed")
-	// ErrUnavailable wraps every trouble of the database that a retry may mend.
-	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrUnavailable wraps every trouble of the database, or of the service that keeps
+	// its keys, that a retry may mend.
+	ErrUnavailable = errors.New("unavailable for the moment")
 )
