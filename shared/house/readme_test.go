@@ -11,7 +11,7 @@ import (
 )
 
 // TestTheReadmeNamesWhatTheCodeKnows compares tables of the README with the
-// code: reasons, and the environment of every program.
+// code: reasons, error codes, and the environment of every program.
 func TestTheReadmeNamesWhatTheCodeKnows(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(root(t), "README.md"))
@@ -22,6 +22,19 @@ func TestTheReadmeNamesWhatTheCodeKnows(t *testing.T) {
 	for _, code := range session.ReasonCodes() {
 		if !strings.Contains(readme, "`"+string(code)+"`") {
 			t.Errorf("the README does not explain the reason %s", code)
+		}
+	}
+	problems, err := os.ReadFile(filepath.Join(root(t), "functions", "httpapi", "problem.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`Code = "([A-Z_]+)"`).FindAllStringSubmatch(string(problems), -1)
+	if len(codes) < 20 {
+		t.Errorf("only %d error codes are found", len(codes))
+	}
+	for _, code := range codes {
+		if !strings.Contains(readme, "`"+code[1]+"`") {
+			t.Errorf("the README does not explain the error code %s", code[1])
 		}
 	}
 	variable := regexp.MustCompile(`env:"([A-Z0-9_]+)`)
