@@ -29,7 +29,7 @@ type Reader interface {
 // Linker is the row that a holder and a waiting request share.
 type Linker interface {
 	Pairing(ctx context.Context, tenant session.TenantID, name session.Name) (session.Session, session.Pairing, error)
-	RequestCode(ctx context.Context, tenant session.TenantID, name session.Name, phone session.Phone) (id string, err error)
+	RequestCode(ctx context.Context, by store.Actor, name session.Name, phone session.Phone) (id string, err error)
 	CodeAnswer(ctx context.Context, id string) (answer session.CodeAnswer, answered bool, err error)
 	ForgetCodeRequest(ctx context.Context, id string) error
 }

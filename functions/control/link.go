@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/store"
 )
 
 const (
@@ -60,11 +61,11 @@ func noQR(s session.Session) (wait bool, err error) {
 // RequestCode asks the session's holder for a pairing code for a phone. Errors:
 // session.ErrNotFound, [*WrongStatusError], [*CodeRefusedError],
 // [ErrCodeTimeout], session.ErrUnavailable.
-func (c *Control) RequestCode(ctx context.Context, tenant session.TenantID, name session.Name, phone session.Phone) (string, error) {
-	if err := c.awaitReadyToLink(ctx, tenant, name); err != nil {
+func (c *Control) RequestCode(ctx context.Context, by store.Actor, name session.Name, phone session.Phone) (string, error) {
+	if err := c.awaitReadyToLink(ctx, by.Tenant, name); err != nil {
 		return "", err
 	}
-	id, err := c.store.RequestCode(ctx, tenant, name, phone)
+	id, err := c.store.RequestCode(ctx, by, name, phone)
 	if err != nil {
 		return "", err
 	}

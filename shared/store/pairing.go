@@ -76,14 +76,16 @@ WITH asked AS (
         id = CASE WHEN q.phone = excluded.phone AND q.expires_at > now() THEN q.id ELSE excluded.id END,
         phone = excluded.phone, expires_at = excluded.expires_at
     RETURNING q.session_id, q.id
+), audited AS (
+    INSERT INTO audit (tenant_id, key_id, action, subject, session_id, request_id) SELECT $1, $6, 'session.request-code', $2, session_id, $7 FROM asked
 )
 SELECT id, pg_notify('` + HintChannel + `', session_id::text) FROM asked`
 
 // RequestCode asks the session's holder for a pairing code and returns the id
 // of the request. A second request for another phone replaces the first.
-func (s *Store) RequestCode(ctx context.Context, tenant session.TenantID, name session.Name, phone session.Phone) (string, error) {
+func (s *Store) RequestCode(ctx context.Context, by Actor, name session.Name, phone session.Phone) (string, error) {
 	var id string
-	err := s.db.QueryRowContext(ctx, requestCode, tenant, name, uuid.NewString(), string(phone), milliseconds(requestLife)).Scan(&id, new(any))
+	err := s.db.QueryRowContext(ctx, requestCode, by.Tenant, name, uuid.NewString(), string(phone), milliseconds(requestLife), by.Key, by.Request).Scan(&id, new(any))
 	return id, domain("ask for a pairing code", err)
 }
 

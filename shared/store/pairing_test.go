@@ -59,7 +59,7 @@ func TestACodeRequestIsAnswered(t *testing.T) {
 	me := f.connector("c")
 	claim := f.claim(me, 1)[0]
 	ask := func(phone session.Phone) string {
-		return must[string](f)(f.RequestCode(t.Context(), f.tenant, "a", phone))
+		return must[string](f)(f.RequestCode(t.Context(), f.actor(), "a", phone))
 	}
 	id := ask("5511999999999")
 	if same := ask("5511999999999"); same != id {
@@ -92,7 +92,7 @@ func TestACodeRequestIsAnswered(t *testing.T) {
 	if answer, answered, _ := f.CodeAnswer(t.Context(), other); !answered || answer.Problem == "" {
 		t.Fatalf("a forgotten request: %+v %v", answer, answered)
 	}
-	if _, err := f.RequestCode(t.Context(), f.tenant, "unknown", "5511999999999"); !errors.Is(err, session.ErrNotFound) {
+	if _, err := f.RequestCode(t.Context(), f.actor(), "unknown", "5511999999999"); !errors.Is(err, session.ErrNotFound) {
 		t.Fatalf("unknown session: %v", err)
 	}
 }
