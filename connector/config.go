@@ -52,6 +52,7 @@ type config struct {
 	KeepAliveDeadline time.Duration `env:"WHATSAPP_KEEPALIVE_DEADLINE" envDefault:"10s"`
 	QRFirst           time.Duration `env:"QR_FIRST" envDefault:"60s"`
 	QRNext            time.Duration `env:"QR_NEXT" envDefault:"20s"`
+	UnlinkPatience    time.Duration `env:"UNLINK_PATIENCE" envDefault:"2m"`
 
 	level    slog.Level
 	lease    lease.Config
@@ -78,6 +79,7 @@ func readConfig() (config, error) {
 	complain(c.Connects > 0, "CONNECTS_PER_SECOND must be positive, not %d", c.Connects)
 	complain(c.Moves >= 0 && c.Moves <= 1000, "REBALANCE_PER_SECOND must be from 0 (off) to 1000, not %d", c.Moves)
 	complain(c.QRFirst > 0 && c.QRNext > 0, "QR_FIRST and QR_NEXT must be positive")
+	complain(c.UnlinkPatience > 0, "UNLINK_PATIENCE must be positive")
 	complain(c.KeepAlive > 0 && c.KeepAliveDeadline > 0, "WHATSAPP_KEEPALIVE and WHATSAPP_KEEPALIVE_DEADLINE must be positive")
 	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
 		problems = append(problems, fmt.Errorf("LOG_LEVEL %w", err))
@@ -107,6 +109,7 @@ func (c config) timing() runner.Timing {
 	t := runner.DefaultTiming()
 	t.QRFirst, t.QRNext = c.QRFirst, c.QRNext
 	t.Probe = c.KeepAliveDeadline
+	t.Patience = c.UnlinkPatience
 	t.Silence = c.globals().KeepAliveMax + c.KeepAliveDeadline + t.Probe
 	return t
 }

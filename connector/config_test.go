@@ -24,7 +24,7 @@ func TestDefaultsAreProductions(t *testing.T) {
 	if c.lease.TTL != 15*time.Second || c.lease.Beat != 4*time.Second || c.lease.Trust != 10*time.Second {
 		t.Errorf("lease %+v", c.lease)
 	}
-	if timing := c.timing(); timing.QRFirst != time.Minute || timing.QRNext != 20*time.Second || timing.Probe != 10*time.Second {
+	if timing := c.timing(); timing.QRFirst != time.Minute || timing.QRNext != 20*time.Second || timing.Probe != 10*time.Second || timing.Patience != 2*time.Minute {
 		t.Errorf("timing %+v", timing)
 	}
 	// WhatsApp's own clients ping every 20 to 30 s.
@@ -60,7 +60,7 @@ func TestConnectionsToPostgresAddUp(t *testing.T) {
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	for name, value := range map[string]string{
 		"SLOTS": "0", "CONNECTS_PER_SECOND": "-1", "DATABASE_MAX_CONNS": "5", "LOG_LEVEL": "chatty",
-		"QR_FIRST": "0s", "WHATSAPP_KEEPALIVE": "-1s", "WHATSAPP_DIAL_ADDR": "127.0.0.1:1",
+		"QR_FIRST": "0s", "UNLINK_PATIENCE": "0s", "WHATSAPP_KEEPALIVE": "-1s", "WHATSAPP_DIAL_ADDR": "127.0.0.1:1",
 		"DATA_DIR": filepath.Join("/dev/null", "x"), "SECRETS_KEY_FILE": filepath.Join("/dev/null", "x"), "SECRETS_KMS_KEY": "alias/x",
 	} {
 		t.Setenv(name, value)
@@ -70,7 +70,7 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	for _, name := range []string{
-		"DATABASE_URL", "SLOTS", "CONNECTS_PER_SECOND", "DATABASE_MAX_CONNS", "LOG_LEVEL", "QR_FIRST", "WHATSAPP_KEEPALIVE",
+		"DATABASE_URL", "SLOTS", "CONNECTS_PER_SECOND", "DATABASE_MAX_CONNS", "LOG_LEVEL", "QR_FIRST", "UNLINK_PATIENCE", "WHATSAPP_KEEPALIVE",
 		"WHATSAPP_DIAL_ADDR", "DATA_DIR", "SECRETS_KEY_FILE:", "SECRETS_KMS_KEY must be the ARN",
 	} {
 		if !strings.Contains(err.Error(), name) {

@@ -241,7 +241,11 @@ func (p *process) open(ctx context.Context, c store.Claim, held func() error, lo
 	case err != nil:
 		return nil, err
 	}
-	d, err := p.devices.Open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: config, Held: held, Log: log})
+	open := p.devices.Open
+	if c.Wanted.Deleted {
+		open = p.devices.OpenToErase
+	}
+	d, err := open(ctx, whatsapp.Term{ID: c.ID, Tenant: c.Tenant, Config: config, Held: held, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -96,11 +96,10 @@ func (r *Runner) onDisconnected() {
 }
 
 // loggedOut ends a term whose device is gone. The next start links again. Where
-// that is what the user wants, the session goes on from scratch.
+// that is what the user wants, what is left of its credentials goes too.
 func (r *Runner) loggedOut(detail string) {
 	if r.mustUnlink() {
-		r.link.close()
-		r.afterUnlinking()
+		r.forget()
 		return
 	}
 	r.dropDevice()

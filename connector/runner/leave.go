@@ -14,11 +14,11 @@ func (r *Runner) mustUnlink() bool { return session.MustUnlink(r.wanted, r.jid, 
 // its credentials here for ever.
 func (r *Runner) begin() {
 	switch {
-	case r.wanted.Deleted && (r.jid == "" || r.faults > 0):
+	case r.wanted.Deleted && (!r.mustUnlink() || r.faults > 0):
 		r.erase()
 	case r.mustUnlink():
 		r.unlink()
-	case r.wanted.Deleted || r.wanted.Desired == session.DesiredStopped: // somebody else was faster
+	case r.wanted.Desired == session.DesiredStopped: // somebody else was faster
 		r.end(session.Stopped, reason{})
 	default:
 		r.dial()
@@ -26,9 +26,12 @@ func (r *Runner) begin() {
 }
 
 // unlink makes WhatsApp forget the device, as soon as it is logged in, and
-// bounds how long that may take.
+// bounds how long that may take, whatever else the user asks for meanwhile.
 func (r *Runner) unlink() {
-	r.late.Reset(r.deps.Timing.Patience)
+	if !r.limit {
+		r.limit = true
+		r.late.Reset(r.deps.Timing.Patience)
+	}
 	switch r.phase {
 	case working:
 		r.beginUnlinking()
@@ -83,8 +86,28 @@ func (r *Runner) onLate() {
 	if !r.mustUnlink() || r.phase == ended {
 		return
 	}
-	r.log.Warn("the device could not be unlinked at WhatsApp; its credentials are removed all the same", "after", r.deps.Timing.Patience.String(), "reason", string(r.reason.code))
+	r.log.Warn(notUnlinked, "after", r.deps.Timing.Patience.String(), "reason", string(r.reason.code))
 	r.forget()
+}
+
+const notUnlinked = "the device could not be unlinked at WhatsApp; its credentials are removed all the same"
+
+// giveUpUnlinking does at once what onLate does, where a device that is to be
+// unlinked cannot be logged in any more, and reports whether that was so: after
+// a failure nobody would try again. The end of a ban is worth the wait, except
+// for a deleted session.
+func (r *Runner) giveUpUnlinking(why reason) bool {
+	switch {
+	case r.wanted.Deleted:
+		r.log.Warn(notUnlinked, "reason", string(why.code))
+		r.erase()
+	case r.mustUnlink() && why.retryIn == 0:
+		r.log.Warn(notUnlinked, "reason", string(why.code))
+		r.forget()
+	default:
+		return false
+	}
+	return true
 }
 
 // forgotten says that the credentials of a device are removed, or cannot be.
@@ -131,16 +154,9 @@ func (r *Runner) onForgotten(f forgotten) {
 func (r *Runner) afterUnlinking() {
 	r.log.Info("device unlinked")
 	r.late.Stop()
+	r.limit = false
 	r.dropDevice()
-	if r.wanted.Deleted {
-		r.erase()
-		return
-	}
-	if r.wanted.Desired == session.DesiredStopped {
-		r.end(session.Stopped, reason{})
-		return
-	}
-	r.restart()
+	r.obey()
 }
 
 // dropDevice records that the session has no device.

@@ -196,7 +196,7 @@ func TestCredentialsThatCannotBeRemovedAreTriedAgain(t *testing.T) {
 		w.want("dial 2 " + jid)
 		w.say(event.LoggedOut{Code: 401})
 		w.wantEnd("STOPPED")
-		w.wantAll("close 2", "forget", "release")
+		w.wantAll("close 2", "delete "+jid, "forget", "release")
 	})
 }
 
@@ -216,7 +216,7 @@ func TestADeletedSessionIsErased(t *testing.T) {
 		"banned": {func(w *world) { w.start(linked, claimed(deletes(2))); w.take(); w.say(event.Banned{For: time.Hour}) },
 			[]string{"close 1", "erase " + jid}},
 		"logged out": {func(w *world) { w.start(linked, claimed(deletes(2))); w.take(); w.say(event.LoggedOut{Code: 401}) },
-			[]string{"close 1", "forget", "erase nothing"}},
+			[]string{"close 1", "erase " + jid}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			simulate(t, func(w *world) {
@@ -239,6 +239,77 @@ func TestAStoreThatCannotBeErasedKeepsTheSession(t *testing.T) {
 		w.start(claimed(deletes(2)))
 		w.wantEnd("STARTING")
 		if w.end.Erased || w.end.Report.RetryIn == 0 {
+			t.Errorf("%+v", w.end)
+		}
+	})
+}
+
+// A failure that nobody would try again after does not keep the credentials.
+func TestAFailureDoesNotKeepADeviceThatIsToBeUnlinked(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]event.Event{
+		"replaced": event.Replaced{}, "refused": event.Refused{Code: 500}, "banned for good": event.Banned{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(w *world) {
+				w.start(linked, claimed(unlinks(2, session.DesiredStopped)), func(_ *world, _ *store.Claim, timing *Timing) { timing.MaxRefusals = 1 })
+				w.take()
+				w.say(fails)
+				w.wantEnd("STOPPED")
+				if happened := w.take(); !slices.Contains(happened, "delete "+jid) || !slices.Contains(happened, "forget") {
+					t.Errorf("%v", happened)
+				}
+			})
+		})
+	}
+	t.Run("until a ban ends", func(t *testing.T) {
+		simulate(t, func(w *world) {
+			w.start(linked, claimed(unlinks(2, session.DesiredStopped)))
+			w.take()
+			w.say(event.Banned{For: time.Hour})
+			w.wantEnd("FAILED TEMP_BAN")
+			w.wantAll("close 1", "release")
+		})
+	})
+}
+
+// Requests do not put the end of the patience off.
+func TestPatienceIsWithALogoutNotWithEachRequest(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		w.onDial = hangs
+		w.start(linked, claimed(unlinks(2, session.DesiredRunning)))
+		for n := session.Generation(3); n < 9; n++ {
+			w.after(DefaultTiming().Patience / 5)
+			c := wants(n, session.DesiredRunning)
+			c.Wanted.Unlink = 2
+			w.tell(c)
+		}
+		if happened := w.take(); !slices.Contains(happened, "forget") {
+			t.Errorf("%v", happened)
+		}
+	})
+}
+
+// A proxy that is asked for while the device is unlinked is not connected
+// around afterwards.
+func TestANewConfigDuringALogoutTakesAFreshTerm(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		asked := make(chan struct{})
+		w.onUnlink = func(context.Context) error { <-asked; return nil }
+		w.working()
+		w.tell(unlinks(2, session.DesiredRunning))
+		c := wants(3, session.DesiredRunning)
+		c.Wanted.Unlink = 2
+		c.Config.Config = session.DefaultConfig(session.Defaults{})
+		c.Config.Config.Proxy = &session.Proxy{Server: "http://127.0.0.1:1"}
+		w.tell(c)
+		w.take()
+		close(asked)
+		w.wantEnd("STARTING")
+		w.wantAll("close 1", "delete "+jid, "forget", "release")
+		if w.end.Handover != Reconfigure {
 			t.Errorf("%+v", w.end)
 		}
 	})

@@ -33,6 +33,7 @@ type Runner struct {
 	done  chan struct{}         // closed when the loop has ended
 	sight atomic.Pointer[sight] // for other goroutines
 
+	opened   session.Stored // what the device store and the way to WhatsApp were opened with
 	config   session.Stored
 	wanted   session.Wanted
 	jid      string
@@ -47,6 +48,7 @@ type Runner struct {
 	timer *time.Timer // the end of the current phase
 	grace *time.Timer // until a lost connection stops showing as WORKING
 	late  *time.Timer // until a device that cannot be unlinked is forgotten all the same
+	limit bool        // late runs
 	held  bool        // within the grace
 
 	probing int // the connection attempt that a probe is under way for, or 0
@@ -101,7 +103,7 @@ func New(deps Deps, term Term) *Runner {
 	r := &Runner{
 		deps: deps, term: store.Term{ID: claim.ID, Epoch: claim.Epoch}, device: term.Device, log: term.Log, level: term.Level,
 		mail: make(chan message, mailboxSize), done: make(chan struct{}),
-		config: claim.Config, wanted: claim.Wanted, jid: claim.JID, linked: claim.Linked, faults: claim.Faults, pushName: claim.PushName, reconnects: claim.Reconnects,
+		opened: claim.Config, config: claim.Config, wanted: claim.Wanted, jid: claim.JID, linked: claim.Linked, faults: claim.Faults, pushName: claim.PushName, reconnects: claim.Reconnects,
 		phase: pausing, timer: stoppedTimer(), grace: stoppedTimer(), late: stoppedTimer(),
 	}
 	r.mail <- begun{} // there is room
@@ -263,9 +265,7 @@ func (r *Runner) end(status session.Status, why reason) {
 	if r.phase == ended {
 		return
 	}
-	if r.wanted.Deleted && status == session.Failed { // nobody will ask again
-		r.log.Warn("the device of a deleted session could not be unlinked at WhatsApp; its credentials are removed all the same", "reason", string(why.code))
-		r.erase()
+	if status == session.Failed && r.giveUpUnlinking(why) {
 		return
 	}
 	r.log.Info("term ends", "state", string(status), "reason", string(why.code))
@@ -331,9 +331,8 @@ func (r *Runner) onAsked(c store.Change) {
 		return
 	}
 	if c.Wanted.Generation > r.wanted.Generation {
-		moved := needsFreshTerm(r.config, c.Config)
 		r.wanted, r.config = c.Wanted, c.Config
-		r.obey(moved)
+		r.obey()
 	}
 	if c.Request != nil && r.phase != ended {
 		r.onCodeRequest(*c.Request)
@@ -342,7 +341,7 @@ func (r *Runner) onAsked(c store.Change) {
 
 // obey does what the user wants of a session that runs. Whatever else a request
 // says, a device that is to be unlinked comes first.
-func (r *Runner) obey(moved bool) {
+func (r *Runner) obey() {
 	switch {
 	case r.mustUnlink():
 		r.unlink()
@@ -350,7 +349,7 @@ func (r *Runner) obey(moved bool) {
 		r.erase()
 	case r.wanted.Desired == session.DesiredStopped:
 		r.end(session.Stopped, reason{})
-	case moved:
+	case needsFreshTerm(r.opened, r.config):
 		r.handOver(Reconfigure)
 	default:
 		r.restart()

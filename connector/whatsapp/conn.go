@@ -52,6 +52,9 @@ var errClosed = errors.New("the connection was closed")
 // Errors: event.ErrNoDevice, event.ErrStore, or whatever kept WhatsApp from
 // answering.
 func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)) (*Conn, error) {
+	if d.broken != nil {
+		return nil, fmt.Errorf("%w: %w", event.ErrStore, d.broken)
+	}
 	device, err := d.load(ctx, jid)
 	if err != nil {
 		return nil, err

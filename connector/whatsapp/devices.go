@@ -90,6 +90,7 @@ type Device struct {
 	client    *http.Client
 	container *sqlstore.Container
 	file      *sql.DB // nil for the shared database
+	broken    error   // why the store cannot be used but to be erased; see OpenToErase
 }
 
 // Open opens the store that the session's config names. Errors are the

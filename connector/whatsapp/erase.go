@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/wafleet/wafleet/connector/event"
+	"github.com/wafleet/wafleet/shared/session"
 )
 
 // Forget removes a device from the store: its credentials and everything that
@@ -23,11 +23,6 @@ func (d *Device) Forget(ctx context.Context, jid string) error {
 		return err
 	}
 	fence(device, d.gate, newOrder())
-	// The only table that does not go with the device: what is older than the
-	// future is everything.
-	if _, err := device.PrivacyTokens.DeleteExpiredPrivacyTokens(ctx, time.Now().AddDate(100, 0, 0)); err != nil {
-		return fmt.Errorf("%w: forget the device: %w", event.ErrStore, err)
-	}
 	if err := device.Delete(ctx); err != nil {
 		return fmt.Errorf("%w: forget the device: %w", event.ErrStore, err)
 	}
@@ -37,7 +32,7 @@ func (d *Device) Forget(ctx context.Context, jid string) error {
 // Erase removes everything that a session keeps here, its linked device, if it
 // has one, and its directory, and closes the store.
 func (d *Device) Erase(ctx context.Context, jid string) error {
-	if d.file == nil && jid != "" {
+	if d.container == d.devices.shared && jid != "" {
 		if err := d.Forget(ctx, jid); err != nil {
 			return errors.Join(err, d.Close())
 		}
@@ -45,7 +40,26 @@ func (d *Device) Erase(ctx context.Context, jid string) error {
 	if err := d.Close(); err != nil {
 		return err
 	}
+	if err := d.term.Held(); err != nil {
+		return err
+	}
 	return d.removeDirectory()
+}
+
+// OpenToErase opens the store of a session that is deleted. One that is broken
+// is no reason to keep it: then nothing can be done with it but [Device.Erase].
+func (d *Devices) OpenToErase(ctx context.Context, term Term) (*Device, error) {
+	device, err := d.Open(ctx, term)
+	isFile := term.Config.Store.Dialect == session.SQLite
+	if err == nil || ctx.Err() != nil || (isFile && d.config.DataDir == "") { // another connector may have the directory
+		return device, err
+	}
+	term.Log.Warn("the device store of a deleted session cannot be opened; it is erased as it is", "error", err.Error())
+	broken := &Device{devices: d, term: term, gate: newGate(term.Held), broken: err}
+	if !isFile {
+		broken.container = d.shared
+	}
+	return broken, nil
 }
 
 // removeDirectory also finds what a session left that has another store by now.

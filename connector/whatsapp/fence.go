@@ -59,9 +59,18 @@ func (f fencedContainer) PutDevice(ctx context.Context, device *store.Device) er
 	})
 }
 
+// DeleteDevice also empties the only table that does not go with the device. What
+// is older than the future is everything.
 func (f fencedContainer) DeleteDevice(ctx context.Context, device *store.Device) error {
 	defer f.order.forgotten.set()
-	return f.gate.write(ctx, func(ctx context.Context) error { return f.DeviceContainer.DeleteDevice(ctx, device) })
+	return f.gate.write(ctx, func(ctx context.Context) error {
+		if device.Initialized {
+			if _, err := device.PrivacyTokens.DeleteExpiredPrivacyTokens(ctx, time.Now().AddDate(100, 0, 0)); err != nil {
+				return err
+			}
+		}
+		return f.DeviceContainer.DeleteDevice(ctx, device)
+	})
 }
 
 // fencedLIDs is the map between phone numbers and LIDs.
