@@ -85,9 +85,9 @@ func TestAFileOfThePageComesCompressedOrPlain(t *testing.T) {
 }
 
 var (
-	linked  = regexp.MustCompile(`(?:src|href)="([^"]*)"`)
-	refers  = regexp.MustCompile(`url\(\s*['"]?([^'")]+)|@import`)
-	foreign = regexp.MustCompile(`(?:https?:)?//`)
+	references = regexp.MustCompile(`(?:src|href)="([^"]*)"`)
+	refers     = regexp.MustCompile(`url\(\s*['"]?([^'")]+)|@import`)
+	foreign    = regexp.MustCompile(`(?:https?:)?//`)
 )
 
 // TestThePageAsksNoOtherHost follows what the page links to. The script holds
@@ -99,7 +99,7 @@ func TestThePageAsksNoOtherHost(t *testing.T) {
 	for _, folder := range []string{"/docs", "/docs/"} {
 		page := s.open(folder).want(http.StatusOK)
 		html := page.Body.String()
-		files := linked.FindAllStringSubmatch(html, -1)
+		files := references.FindAllStringSubmatch(html, -1)
 		if len(files) != 4 || foreign.MatchString(html) {
 			t.Errorf("%s links to %v", folder, files)
 		}

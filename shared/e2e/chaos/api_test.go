@@ -71,8 +71,12 @@ type shown struct {
 
 // status is what the API shows of a session; empty where ctx ended.
 func (f *fleet) status(ctx context.Context, name string) (status, reason string) {
+	before := f.sessions[name].presence()
 	code, answer := f.call(ctx, http.MethodGet, "/api/sessions/"+name, "")
 	var s shown
+	if code == http.StatusNotFound && before != (presence{}) && (before.gone || !before.known() || f.sessions[name].presence() != before) {
+		return "", ""
+	}
 	if err := json.Unmarshal(answer, &s); code != 0 && (err != nil || code != http.StatusOK || s.Session != name) {
 		f.Errorf("get of %s answered %d %s", name, code, answer)
 	}
@@ -91,6 +95,9 @@ func (f *fleet) stop(ctx context.Context, s *state) { f.want(ctx, s, false, "sto
 func (f *fleet) want(ctx context.Context, s *state, wanted bool, verb, body string) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
+	if s.presence().gone { // deleted a moment ago
+		return
+	}
 	code, answer := f.call(ctx, http.MethodPost, "/api/sessions/"+s.name+"/"+verb, body)
 	if code == 0 {
 		return
@@ -126,6 +133,10 @@ func (f *fleet) read(ctx context.Context) {
 }
 
 func (f *fleet) readAll(ctx context.Context, names []string) {
+	before := map[string]presence{}
+	for _, name := range names {
+		before[name] = f.sessions[name].presence()
+	}
 	code, answer := f.call(ctx, http.MethodGet, "/api/sessions?all=true", "")
 	if code == 0 {
 		return
@@ -142,8 +153,14 @@ func (f *fleet) readAll(ctx context.Context, names []string) {
 			f.Errorf("%s is listed as %q", s.Session, s.Status)
 		}
 	}
-	if slices.Sort(listed); !slices.Equal(listed, names) {
-		f.Errorf("the list has %v, not %v", listed, names)
+	for _, name := range names {
+		was := before[name]
+		if is := f.sessions[name].presence(); was == is && is.known() && slices.Contains(listed, name) == is.gone {
+			f.Errorf("%s is deleted: %v; the list has %v", name, is.gone, listed)
+		}
+	}
+	if slices.Sort(listed); len(slices.Compact(listed)) != len(list) || slices.ContainsFunc(listed, func(name string) bool { return f.sessions[name] == nil }) {
+		f.Errorf("the list has %v", listed)
 	}
 }
 

@@ -237,7 +237,23 @@ func (d *driver) toSession(ctx context.Context, to *state, s step) {
 	to.mu.Lock()
 	jid := to.jid
 	to.mu.Unlock()
+	if s.kind != apiDelete {
+		d.revive(ctx, to)
+	}
 	switch s.kind {
+	case apiAnew:
+		d.restartByAPI(ctx, to)
+	case apiUpdate:
+		d.update(ctx, to, s.n)
+	case apiLogout:
+		d.logOut(ctx, to)
+		d.say("%s: %v", s, d.scanAgain(ctx, to, phonePatience))
+	case apiDelete:
+		d.remove(ctx, to)
+	case apiRemake:
+		d.remove(ctx, to)
+		d.revive(ctx, to)
+		d.say("%s: %v", s, d.scanAgain(ctx, to, phonePatience))
 	case apiStart:
 		d.start(ctx, to, "")
 	case apiStop:
@@ -266,6 +282,9 @@ func (d *driver) toSession(ctx context.Context, to *state, s step) {
 	}
 }
 
+// phonePatience is how long somebody holds a phone.
+const phonePatience = 8 * time.Second
+
 // toPhone lets a phone try to link a session. What is broken meanwhile may keep
 // it from that.
 func (d *driver) toPhone(ctx context.Context, to *state, s step) {
@@ -273,7 +292,7 @@ func (d *driver) toPhone(ctx context.Context, to *state, s step) {
 	to.mu.Lock()
 	to.scanned = true
 	to.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, phonePatience)
 	defer cancel()
 	how := d.link
 	if s.kind == typeCode {

@@ -30,29 +30,33 @@ type fleet struct {
 	api     *program
 	sweep   *program
 	address string // of the API
+	devices string // DATA_DIR of every connector
 	calls   calls
 
 	mu       sync.Mutex
 	began    time.Time
 	secrets  []string // guarded by mu; must be in no log
 	done     []string // guarded by mu; what was done, with its time
+	graves   []grave  // guarded by mu; what must be gone in the end
 	sessions map[string]*state
 }
 
 // state is what the driver knows about a session.
 type state struct {
-	name string
+	name, store string
 
-	asking sync.Mutex // a start and a stop do not overlap
+	asking sync.Mutex // requests that change it do not overlap
 
 	mu       sync.Mutex
-	id       string // guarded by mu
-	wanted   bool   // guarded by mu
-	jid      string // guarded by mu; of the linked device
-	unlinked bool   // guarded by mu; its phone has unlinked it once
-	scanned  bool   // guarded by mu; a phone has tried during the chaos
-	refused  int    // guarded by mu; how often some of its logins were to be refused
-	waiting  bool   // it was not linked in the beginning
+	id       string   // guarded by mu
+	wanted   bool     // guarded by mu
+	jid      string   // guarded by mu; of the linked device
+	unlinked bool     // guarded by mu; its phone has unlinked it once
+	fresh    bool     // guarded by mu; it was logged out or made anew once
+	there    presence // guarded by mu
+	scanned  bool     // guarded by mu; a phone has tried during the chaos
+	refused  int      // guarded by mu; how often some of its logins were to be refused
+	waiting  bool     // it was not linked in the beginning
 }
 
 // member is a connector's place in the fleet, with links of its own.
@@ -71,14 +75,14 @@ func newFleet(t testing.TB, residents int, lease time.Duration) *fleet {
 	}
 	t.Cleanup(func() { f.sim.Close() })
 	f.openStore()
-	devices := t.TempDir()
-	f.startFunctions(devices)
+	f.devices = t.TempDir()
+	f.startFunctions()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, f.sim.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := []string{
-		"DATA_DIR=" + devices, "LISTEN=127.0.0.1:0", "SLOTS=100", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=100",
+		"DATA_DIR=" + f.devices, "LISTEN=127.0.0.1:0", "SLOTS=100", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=100",
 		"WHATSAPP_TLS_CA=" + ca, "WHATSAPP_NOISE_ROOT_KEY=" + f.sim.RootKeyHex(), "LEASE_TTL=" + lease.String(),
 		"WHATSAPP_KEEPALIVE=2s", "WHATSAPP_KEEPALIVE_DEADLINE=2s", "QR_FIRST=12s", "QR_NEXT=4s",
 		fmt.Sprintf("DATABASE_MAX_CONNS=%d", databaseMaxConns), "REBALANCE_PER_SECOND=5",
@@ -132,10 +136,10 @@ func (f *fleet) openStore() {
 }
 
 // startFunctions starts the control plane as it runs outside of Lambda.
-func (f *fleet) startFunctions(devices string) {
+func (f *fleet) startFunctions() {
 	host := hostOf(quietPort(f))
 	f.address = "http://" + host
-	env := []string{"DATABASE_URL=" + f.db.url.String(), "DATA_DIR=" + devices, "RATE_LIMIT_PER_SECOND=0"}
+	env := []string{"DATABASE_URL=" + f.db.url.String(), "DATA_DIR=" + f.devices, "RATE_LIMIT_PER_SECOND=0"}
 	f.api = &program{TB: f.TB, name: "api", binary: "api", ready: `"listening"`, args: []string{"-listen", host}, env: env}
 	f.sweep = &program{TB: f.TB, name: "sweep", binary: "sweep", args: []string{"-every", "5s"}, env: env}
 	for _, p := range []*program{f.api, f.sweep} {

@@ -48,7 +48,13 @@ func (w *watch) wrong() map[string]string {
 		return map[string]string{"": err.Error()}
 	}
 	sockets := 0
+	if left := w.haunting(w.Context()); left != "" {
+		wrong["graves"] = left
+	}
 	for name, s := range w.sessions {
+		if s.presence().gone {
+			continue
+		}
 		shown, reason := w.status(w.Context(), name)
 		if shown == "WORKING" || shown == "SCAN_QR_CODE" {
 			sockets++
@@ -74,14 +80,14 @@ func (f *fleet) sockets(speech ...wasim.SilenceMode) []wasim.ConnectionInfo {
 
 func (w *watch) wrongInTheEnd(s *state, now sight, shown, reason string) string {
 	s.mu.Lock()
-	wanted, jid, unlinked, waiting := s.wanted, s.jid, s.unlinked, s.waiting
+	wanted, jid, mayScan := s.wanted, s.jid, s.unlinked || s.waiting || s.fresh
 	s.mu.Unlock()
 	switch {
 	case !wanted && (now.holder != "" || shown != "STOPPED" || now.queued):
 		return fmt.Sprintf("it is not wanted, shown as %s, held by %q, queued %v", shown, now.holder, now.queued)
 	case wanted && shown == "FAILED" && (now.holder != "" || !w.mayFail(s.name, reason)):
 		return fmt.Sprintf("it failed with %s, held by %q", reason, now.holder)
-	case wanted && shown == "SCAN_QR_CODE" && !(waiting || unlinked):
+	case wanted && shown == "SCAN_QR_CODE" && !mayScan:
 		return "it asks for a scan, but it is linked"
 	case wanted && shown != "WORKING" && shown != "SCAN_QR_CODE" && shown != "FAILED":
 		return "it is " + shown + " " + reason
@@ -91,7 +97,7 @@ func (w *watch) wrongInTheEnd(s *state, now sight, shown, reason string) string 
 		return "its codes are left"
 	case now.stale:
 		return "its codes have expired and are left"
-	case !waiting && !unlinked && now.jid != jid:
+	case !mayScan && now.jid != jid:
 		return fmt.Sprintf("it has device %q, not %q", now.jid, jid)
 	}
 	return ""

@@ -46,6 +46,11 @@ const (
 	apiStart   kind = "start"
 	apiStop    kind = "stop"
 	apiRestart kind = "stop and start"
+	apiAnew    kind = "restart"
+	apiUpdate  kind = "update"
+	apiLogout  kind = "log out"
+	apiDelete  kind = "delete"
+	apiRemake  kind = "delete and create"
 	scan       kind = "scan"
 	typeCode   kind = "pairing code"
 	logout     kind = "log out from the phone"
@@ -96,6 +101,7 @@ var choices = []choice{
 	{1, dropAll, "everything"}, {1, refuseAll, "everything"},
 	{4, dropOne, "session"}, {4, silence, "session"}, {4, refuse503, "session"},
 	{8, apiStart, "session"}, {8, apiStop, "session"}, {8, apiRestart, "session"}, {1, logout, "session"},
+	{4, apiAnew, "session"}, {3, apiUpdate, "session"}, {3, apiLogout, "session"}, {2, apiDelete, "session"}, {3, apiRemake, "session"},
 	{4, scan, "waiting"}, {3, typeCode, "waiting"},
 }
 

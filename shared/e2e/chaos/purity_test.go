@@ -83,7 +83,7 @@ func TestTheBriefRunIsWorthIt(t *testing.T) {
 	for _, step := range plan(s) {
 		planned[step.kind] = true
 	}
-	for _, k := range []kind{kill, freeze, replace, join, crash, blackDatabases, cutWhatsApps, killAPI, killSweep, typeCode, scan, apiRestart} {
+	for _, k := range []kind{kill, freeze, replace, join, crash, blackDatabases, cutWhatsApps, killAPI, killSweep, typeCode, scan, apiRestart, apiAnew, apiLogout, apiRemake} {
 		if !planned[k] {
 			t.Errorf("seed %d has no %q", s.seed, k)
 		}

@@ -7,12 +7,14 @@ import (
 
 // sight is what the database says of a session at one moment.
 type sight struct {
+	id                   string
 	epoch, pairingEpoch  int64
 	holder, state, why   string
 	desired, jid         string
 	generation, seen     int64
 	coded, stale, queued bool // has codes, that should be gone, and a start job
 	alive                bool // its holder's lease has not passed
+	deleted, unlinking   bool // it is to be erased, its device to be unlinked
 }
 
 const look = `
@@ -20,7 +22,8 @@ SELECT s.id, s.name, s.desired, s.generation, r.seen_generation, r.epoch, p.epoc
     COALESCE(r.reason_code, ''), COALESCE(r.jid, ''), p.codes IS NOT NULL OR p.code IS NOT NULL,
     COALESCE(p.codes IS NOT NULL AND p.started_at + (p.first_ms + p.next_ms * (cardinality(p.codes) - 1)) * interval '1 millisecond' < now() - interval '5 seconds', false)
         OR COALESCE(p.code IS NOT NULL AND p.code_valid_until < now() - interval '5 seconds', false),
-    j.session_id IS NOT NULL, COALESCE(c.lease_until > now(), false)
+    j.session_id IS NOT NULL, COALESCE(c.lease_until > now(), false),
+    s.deleted_at IS NOT NULL, s.unlink_generation > r.linked_generation AND r.jid IS NOT NULL
 FROM session s JOIN session_run r ON r.session_id = s.id JOIN pairing p ON p.session_id = s.id
 LEFT JOIN start_job j ON j.session_id = s.id LEFT JOIN connector c ON c.id = r.holder`
 
@@ -34,16 +37,16 @@ func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
 	seen := map[string]sight{}
 	for rows.Next() {
 		var (
-			id, name string
-			s        sight
+			name string
+			s    sight
 		)
-		if err := rows.Scan(&id, &name, &s.desired, &s.generation, &s.seen, &s.epoch, &s.pairingEpoch, &s.holder, &s.state, &s.why, &s.jid, &s.coded, &s.stale, &s.queued, &s.alive); err != nil {
+		if err := rows.Scan(&s.id, &name, &s.desired, &s.generation, &s.seen, &s.epoch, &s.pairingEpoch, &s.holder, &s.state, &s.why, &s.jid, &s.coded, &s.stale, &s.queued, &s.alive, &s.deleted, &s.unlinking); err != nil {
 			return nil, err
 		}
 		seen[name] = s
 		if known := f.sessions[name]; known != nil {
 			known.mu.Lock()
-			known.id = id
+			known.id = s.id
 			known.mu.Unlock()
 		}
 	}
@@ -53,6 +56,9 @@ func (f *fleet) look(ctx context.Context) (map[string]sight, error) {
 // well reports whether a session is as its user wants it, as far as it can be,
 // and whether it has a socket then.
 func (s sight) well() (ok, open bool) {
+	if s.deleted || s.unlinking {
+		return false, false
+	}
 	if s.desired != "running" {
 		return s.holder == "", false
 	}
@@ -67,6 +73,8 @@ func (s sight) wrong() string {
 		return fmt.Sprintf("its codes are of epoch %d, it is of %d", s.pairingEpoch, s.epoch)
 	case s.desired == "running" && s.holder == "" && !s.queued && s.state != "FAILED":
 		return "its start job is lost: it is wanted, and has neither a holder nor a job"
+	case (s.deleted || s.unlinking && s.state != "FAILED") && s.holder == "" && !s.queued:
+		return "its start job is lost: it is to be erased or unlinked, and has neither a holder nor a job"
 	}
 	return ""
 }

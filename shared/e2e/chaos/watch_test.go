@@ -95,6 +95,10 @@ func (w *watch) compare(seen map[string]sight) {
 // w.mu is held.
 func (w *watch) compareOne(name string, now sight) (wrong string) {
 	before, known := w.last[name]
+	if known && before.id != now.id { // another of that name
+		known = false
+		delete(w.moving, name)
+	}
 	w.last[name] = now
 	if !known || before != now {
 		w.history[name] = append(w.history[name], fmt.Sprintf("%s %s gen %d/%d epoch %d holder %s %s %s queued=%v",
@@ -105,7 +109,7 @@ func (w *watch) compareOne(name string, now sight) (wrong string) {
 		wrong = now.wrongAfter(before)
 	}
 	if now.holder != "" {
-		term := fmt.Sprintf("%s/%d", name, now.epoch)
+		term := fmt.Sprintf("%s/%d", now.id, now.epoch)
 		first, held := w.holders[term]
 		if held && first != now.holder {
 			wrong = fmt.Sprintf("epoch %d has two holders, %s and %s", now.epoch, first, now.holder)
@@ -178,13 +182,16 @@ func (w *watch) noteWell(seen map[string]sight) {
 // mayFail reports whether what was done explains the failure.
 func (f *fleet) mayFail(name, why string) bool {
 	s := f.sessions[name]
+	if s == nil { // it is deleted, and was checked under its name
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch why {
 	case "LOGGED_OUT":
 		return s.unlinked
 	case "QR_EXPIRED":
-		return s.waiting || s.unlinked
+		return s.waiting || s.unlinked || s.fresh
 	case "PAIR_ERROR":
 		return s.scanned
 	case "CONNECT_FAILURE_503": // five refusals in a row; one step makes three at most
