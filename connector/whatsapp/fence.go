@@ -64,7 +64,7 @@ func (f fencedContainer) PutDevice(ctx context.Context, device *store.Device) er
 func (f fencedContainer) DeleteDevice(ctx context.Context, device *store.Device) error {
 	defer f.order.forgotten.set()
 	return f.gate.write(ctx, func(ctx context.Context) error {
-		if device.Initialized {
+		if device.PrivacyTokens != nil { // it was saved once
 			if _, err := device.PrivacyTokens.DeleteExpiredPrivacyTokens(ctx, time.Now().AddDate(100, 0, 0)); err != nil {
 				return err
 			}
