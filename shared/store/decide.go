@@ -46,11 +46,25 @@ SELECT generation, unlink_generation, desired_at, pg_notify('` + HintChannel + `
 // wants now, and stores that as a new generation. Deciding under the lock is
 // what makes exactly one of N concurrent requests succeed. Where choose refuses,
 // nothing is written and the session is returned as it is.
-func (s *Store) decide(ctx context.Context, by Actor, action string, name session.Name, choose func(session.Session) (decision, error)) (session.Session, error) {
+//
+// The lock spares who inserts a job for the session and so only needs it to
+// exist: each would wait for the other. A deletion changes the name, which needs
+// the stronger lock, and so may have to try again.
+func (s *Store) decide(ctx context.Context, by Actor, action string, name session.Name, choose func(session.Session) (decision, error)) (found session.Session, err error) {
+	for range 3 {
+		found, err = s.decideOnce(ctx, by, action, name, choose)
+		if sqlState(err) != deadlock {
+			break
+		}
+	}
+	return found, err
+}
+
+func (s *Store) decideOnce(ctx context.Context, by Actor, action string, name session.Name, choose func(session.Session) (decision, error)) (session.Session, error) {
 	var found session.Session
 	err := s.inTx(ctx, action, func(tx *sql.Tx) error {
 		var err error
-		if found, err = readSession(ctx, tx, selectSession+` FOR UPDATE OF s`, by.Tenant, name); err != nil {
+		if found, err = readSession(ctx, tx, selectSession+` FOR NO KEY UPDATE OF s`, by.Tenant, name); err != nil {
 			return err
 		}
 		chosen, err := choose(found)

@@ -18,6 +18,7 @@ const (
 	uniqueViolation     = "23505"
 	undefinedTable      = "42P01"
 	undefinedColumn     = "42703"
+	deadlock            = "40P01"
 	queryCanceled       = "57014" // also what a context's deadline becomes
 	classConnection     = "08"
 	classResources      = "53"
