@@ -9,7 +9,7 @@ import (
 
 // FleetStatus is how well the fleet serves what the users want.
 type FleetStatus struct {
-	Wanted    int           // sessions that should be running now
+	Wanted    int           // sessions that need a connector now: to run, or to be unlinked or erased
 	Held      int           // sessions that live connectors hold, also those still closing
 	Unplaced  int           // of the wanted, those that no live connector holds
 	OldestJob time.Duration // how long the first of the unplaced has had a start job; zero without one
@@ -43,17 +43,18 @@ WITH asked AS (
     FROM alive
 ), wanted AS (
     SELECT a.id IS NULL AS unplaced, j.available_at, r.reason_code IS NOT DISTINCT FROM 'CLIENT_OUTDATED' AS outdated,
-        (r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
+        s.desired = 'running' AS running,
+        (s.deleted_at IS NOT NULL OR r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
         AND (a.id IS NOT NULL OR j.session_id IS NULL OR j.available_at <= now()) AS needs_slot
     FROM asked, session s
     JOIN session_run r ON r.session_id = s.id
     LEFT JOIN alive a ON a.id = r.holder
     LEFT JOIN start_job j ON j.session_id = s.id
-    WHERE s.desired = 'running'
+    WHERE ` + wanted + `
 ), demand AS (
     SELECT count(*) FILTER (WHERE needs_slot) AS wanted, count(*) FILTER (WHERE needs_slot AND unplaced) AS unplaced,
         COALESCE(extract(epoch FROM now() - min(available_at) FILTER (WHERE needs_slot AND unplaced)), 0) AS oldest,
-        count(*) AS running, count(*) FILTER (WHERE outdated) AS outdated
+        count(*) FILTER (WHERE running) AS running, count(*) FILTER (WHERE running AND outdated) AS outdated
     FROM wanted
 )
 SELECT wanted, held, unplaced, oldest, connectors, slots, free, running, outdated FROM demand, room, asked`

@@ -209,3 +209,33 @@ func TestFleetStatusIfFirst(t *testing.T) {
 		ids = ids[1:]
 	}
 }
+
+// What is to be unlinked or erased needs a connector too, or a fleet that was
+// scaled to nothing would keep credentials for ever.
+func TestFleetStatusCountsWhatIsToBeUnlinkedOrErased(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	me := f.connector("me")
+	f.parked(me, "a")
+	count := func(wanted, unplaced int) {
+		t.Helper()
+		got := must[store.FleetStatus](f)(f.FleetStatus(t.Context()))
+		if got.Wanted != wanted || got.Unplaced != unplaced || got.Running != 0 {
+			t.Errorf("%+v, want %d and %d", got, wanted, unplaced)
+		}
+	}
+	count(0, 0)
+	f.logout("a")
+	count(1, 1)
+	c := f.aged(me)
+	count(1, 0)
+	f.setDevice(me, c, "", c.Wanted.Generation)
+	f.release(me, report(c, session.Stopped))
+	count(0, 0)
+	f.delete("a")
+	count(1, 1)
+	if err := f.EraseIfEpoch(t.Context(), me, termOf(f.aged(me))); err != nil {
+		t.Fatal(err)
+	}
+	count(0, 0)
+}

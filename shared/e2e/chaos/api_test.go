@@ -211,12 +211,15 @@ func (f *fleet) linkByCode(ctx context.Context, s *state) error {
 	return s.linked(jid, err)
 }
 
-// linked notes the device of a phone that was told of success.
+// linked notes the device of a phone that was told of success. Where it was not,
+// the connector may still have recorded a device that WhatsApp does not know.
 func (s *state) linked(jid string, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil {
-		s.mu.Lock()
 		s.jid = jid
-		s.mu.Unlock()
+	} else {
+		s.halfway = true
 	}
 	return err
 }

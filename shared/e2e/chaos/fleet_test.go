@@ -55,6 +55,7 @@ type state struct {
 	fresh    bool     // guarded by mu; it was logged out or made anew once
 	there    presence // guarded by mu
 	scanned  bool     // guarded by mu; a phone has tried during the chaos
+	halfway  bool     // guarded by mu; a phone has tried and was not told of success
 	refused  int      // guarded by mu; how often some of its logins were to be refused
 	waiting  bool     // it was not linked in the beginning
 }

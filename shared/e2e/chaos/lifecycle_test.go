@@ -183,10 +183,16 @@ func (d *driver) scanAll(ctx context.Context) {
 		if !scan {
 			continue
 		}
-		if status, _ := d.status(ctx, name); status == "FAILED" {
-			d.start(ctx, s, "")
+		var err error
+		for range 3 { // it may fail with what was left halfway
+			if status, _ := d.status(ctx, name); status == "FAILED" {
+				d.start(ctx, s, "")
+			}
+			if err = d.scanAgain(ctx, s, healTime); err == nil {
+				break
+			}
 		}
-		if err := d.scanAgain(ctx, s, healTime); err != nil {
+		if err != nil {
 			d.Errorf("%s could not be linked again: %v\n%s", name, err, d.watch.story(name))
 		}
 	}

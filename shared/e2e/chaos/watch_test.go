@@ -189,7 +189,7 @@ func (f *fleet) mayFail(name, why string) bool {
 	defer s.mu.Unlock()
 	switch why {
 	case "LOGGED_OUT":
-		return s.unlinked
+		return s.unlinked || s.halfway
 	case "QR_EXPIRED":
 		return s.waiting || s.unlinked || s.fresh
 	case "PAIR_ERROR":
