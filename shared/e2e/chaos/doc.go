@@ -4,7 +4,8 @@
 // Connectors, API and sweep are killed, frozen, told to leave and started again,
 // one connector joins and leaves, Postgres is restarted and crashed, links are
 // cut off and slowed down one by one and all at once, while sessions are
-// started, stopped, linked by scan and by code, unlinked and read.
+// started, stopped, restarted, updated, linked by scan and by code, unlinked,
+// logged out, deleted, made anew and read.
 //
 // What is done is a function of the seed, worked out before it begins (plan_test.go);
 // when exactly it happens to what the processes are doing is not. Every run
@@ -25,9 +26,11 @@
 //
 // Once the faults end, within 30 s: every wanted session works or waits for a
 // scan, or failed for what was done to it; no unwanted one has a holder, a
-// socket or a code; no start job waits, no code outlives its time; goroutines,
-// files, sockets and connections to Postgres are back to what they were before
-// the faults, for the sessions that each connector holds.
+// socket or a code; of what was logged out or deleted nothing is left in any
+// table, on disk or at WhatsApp, and who is logged out can be linked again; no
+// start job waits, no code outlives its time; goroutines, files, sockets and
+// connections to Postgres are back to what they were before the faults, for the
+// sessions that each connector holds.
 //
 // At the very end every process leaves in time, sockets and connections are
 // closed, every wanted session has its start job, and no log holds a secret, a

@@ -178,7 +178,7 @@ func (d *driver) scanAgain(ctx context.Context, s *state, limit time.Duration) e
 func (d *driver) scanAll(ctx context.Context) {
 	for name, s := range d.sessions {
 		s.mu.Lock()
-		scan := s.fresh && s.wanted && !s.there.gone && !s.waiting
+		scan, before := s.fresh && s.wanted && !s.there.gone && !s.waiting, s.jid
 		s.mu.Unlock()
 		if !scan {
 			continue
@@ -195,6 +195,9 @@ func (d *driver) scanAll(ctx context.Context) {
 		if err != nil {
 			d.Errorf("%s could not be linked again: %v\n%s", name, err, d.watch.story(name))
 		}
+		s.mu.Lock()
+		s.fresh = s.jid == before // else it has to work with that device
+		s.mu.Unlock()
 	}
 }
 
