@@ -23,7 +23,7 @@ func (h *Handler) requestCode(c *call) error {
 	default:
 		return &session.FieldError{Field: "method", Problem: "must be left out, sms or voice"}
 	}
-	code, err := h.control.RequestCode(c.context(), c.actor(), c.session, phone)
+	code, err := h.control.RequestCode(c.context(), c.caller.Actor(c.requestID), c.session, phone)
 	if err != nil {
 		return err
 	}

@@ -119,8 +119,10 @@ func (h *Handler) answer(c *call) error {
 		return err
 	}
 	c.segments = segments
-	if err := refuseKeyInURL(c.r.URL); err != nil {
-		return err
+	if c.needsKey() {
+		if err := refuseKeyInURL(c.r.URL); err != nil {
+			return err
+		}
 	}
 	found, allowed := h.routes.find(segments, c.r.Method)
 	c.route = found

@@ -71,7 +71,7 @@ func (o *own) wantRows(t *testing.T, want string) {
 func TestACredentialIsNotStored(t *testing.T) {
 	t.Parallel()
 	o := newOwn(t)
-	o.routes.add(route{method: http.MethodPost, pattern: "/api/made", keeps: without("key"), do: func(c *call) error {
+	o.routes.add(route{method: http.MethodPost, pattern: "/api/made", needs: access.Act, keeps: without("key"), do: func(c *call) error {
 		return writeJSON(c, http.StatusCreated, map[string]any{"id": "one", "key": "hidden", "key2": "a\"b"})
 	}})
 	if first := o.post("/api/made"); first.Code != http.StatusCreated || !strings.Contains(first.Body.String(), `"key":"hidden"`) {
@@ -94,13 +94,13 @@ func TestAPanicFreesItsKey(t *testing.T) {
 	t.Parallel()
 	o := newOwn(t)
 	panics := true
-	o.routes.add(route{method: http.MethodPost, pattern: "/api/early", do: func(c *call) error {
+	o.routes.add(route{method: http.MethodPost, pattern: "/api/early", needs: access.Act, do: func(c *call) error {
 		if panics {
 			panic("inner secret")
 		}
 		return writeJSON(c, http.StatusOK, "fine")
 	}})
-	o.routes.add(route{method: http.MethodPost, pattern: "/api/late", do: func(c *call) error {
+	o.routes.add(route{method: http.MethodPost, pattern: "/api/late", needs: access.Act, do: func(c *call) error {
 		_ = writeJSON(c, http.StatusOK, "done")
 		panic("too late")
 	}})

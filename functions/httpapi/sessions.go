@@ -15,11 +15,6 @@ import (
 // where the caller sets no limit. At about 1 KiB each it fits Lambda's 6 MB.
 const maxPage = 1000
 
-// actor is who asks, for the audit.
-func (c *call) actor() store.Actor {
-	return store.Actor{Tenant: c.caller.Tenant, Key: c.caller.KeyID, Request: c.requestID}
-}
-
 // start answers POST /api/sessions/{session}/start: 201 where this call created
 // the session, 200 where it started one that was there.
 func (h *Handler) start(c *call) error {
@@ -27,7 +22,7 @@ func (h *Handler) start(c *call) error {
 	if err != nil {
 		return err
 	}
-	s, created, err := h.control.Start(c.context(), c.actor(), c.session, config, c.caller.Quota)
+	s, created, err := h.control.Start(c.context(), c.caller.Actor(c.requestID), c.session, config, c.caller.Quota)
 	if err != nil {
 		return err
 	}
@@ -47,7 +42,7 @@ func (h *Handler) create(c *call) error {
 	if c.session = wish.Name; c.session == "" {
 		c.session = session.NewName()
 	}
-	s, err := h.control.Create(c.context(), c.actor(), c.session, wish.Config, wish.Start, c.caller.Quota)
+	s, err := h.control.Create(c.context(), c.caller.Actor(c.requestID), c.session, wish.Config, wish.Start, c.caller.Quota)
 	if err != nil {
 		return err
 	}
@@ -65,7 +60,7 @@ func (h *Handler) restart(c *call) error {
 	if err != nil {
 		return err
 	}
-	s, err := h.control.Restart(c.context(), c.actor(), c.session, config)
+	s, err := h.control.Restart(c.context(), c.caller.Actor(c.requestID), c.session, config)
 	if err != nil {
 		return err
 	}
@@ -82,7 +77,7 @@ func (h *Handler) update(c *call) error {
 	if err != nil {
 		return err
 	}
-	s, err := h.control.Update(c.context(), c.actor(), c.session, config)
+	s, err := h.control.Update(c.context(), c.caller.Actor(c.requestID), c.session, config)
 	if err != nil {
 		return err
 	}
@@ -104,7 +99,7 @@ func (h *Handler) mutate(c *call, do func(context.Context, store.Actor, session.
 	if err := checkNoFields(c); err != nil {
 		return err
 	}
-	s, err := do(c.context(), c.actor(), c.session)
+	s, err := do(c.context(), c.caller.Actor(c.requestID), c.session)
 	if err != nil {
 		return err
 	}

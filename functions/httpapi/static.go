@@ -3,8 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,8 +23,7 @@ type static struct {
 const staticMaxAge = 300
 
 func newStatic(contentType string, body []byte, gzipped bool) *static {
-	sum := sha256.Sum256(body)
-	return &static{contentType: contentType, body: body, gzipped: gzipped, etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`}
+	return &static{contentType: contentType, body: body, gzipped: gzipped, etag: etagOf(body)}
 }
 
 // answer sends it. What is compressed already stays so for who accepts it.
@@ -39,7 +36,7 @@ func (s *static) answer(c *call) error {
 	}
 	body := s.body
 	switch {
-	case s.gzipped && acceptsGzip(c.r.Header.Values("Accept-Encoding")):
+	case s.gzipped && acceptsGzip(c.r.Header["Accept-Encoding"]):
 		header.Set("Content-Encoding", "gzip")
 	case s.gzipped:
 		var err error

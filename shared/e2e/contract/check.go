@@ -48,16 +48,16 @@ func (d *document) verify(request *http.Request, response *http.Response, body [
 func (d *document) responseOf(request *http.Request, status int) (place, error) {
 	everywhere := d.root.child(extension).child("responses")
 	found := d.find(request.URL)
-	method := strings.ToLower(request.Method)
-	if method == "head" {
-		method = "get"
+	method := request.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
 	}
 	switch {
-	case method == "options" && status == http.StatusOK && len(found) > 0:
+	case method == http.MethodOptions && status == http.StatusOK && len(found) > 0:
 		return d.resolve(d.root.child(extension).child("options"))
-	case method != "options":
+	case method != http.MethodOptions && method == strings.ToUpper(method): // methods are case-sensitive
 		for _, path := range found {
-			if operation, ok := path.at.lookup(method); ok {
+			if operation, ok := path.at.lookup(strings.ToLower(method)); ok {
 				return d.pick(status, operation.child("responses"), everywhere)
 			}
 		}
@@ -119,10 +119,7 @@ func (d *document) verifyHeaders(response place, header http.Header) error {
 func (d *document) verifyBody(response place, method string, answered *http.Response, body []byte) error {
 	content, ok := response.lookup("content")
 	if !ok {
-		if len(body) > 0 {
-			return errors.New("the document has no body")
-		}
-		return nil
+		return verifyNoBody(answered.Header, body)
 	}
 	mediaType, _, err := mime.ParseMediaType(answered.Header.Get("Content-Type"))
 	if err != nil {
@@ -131,6 +128,9 @@ func (d *document) verifyBody(response place, method string, answered *http.Resp
 	media, ok := content.lookup(mediaType)
 	if !ok {
 		return fmt.Errorf("media type %s is not described", mediaType)
+	}
+	if err := verifyVary(answered.Header); err != nil {
+		return err
 	}
 	if method == http.MethodHead {
 		if len(body) > 0 {
@@ -141,8 +141,8 @@ func (d *document) verifyBody(response place, method string, answered *http.Resp
 	if len(body) == 0 {
 		return errors.New("the body is empty")
 	}
-	if mediaType != "application/json" {
-		return nil
+	if body, err = decoded(answered.Header, body); err != nil || mediaType != "application/json" {
+		return err
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {

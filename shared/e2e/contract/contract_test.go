@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -98,8 +100,9 @@ func TestExamplesOfErrorsHaveTheirCode(t *testing.T) {
 }
 
 const (
-	version  = `{"version":"1","engine":"GOWS","tier":"CORE","browser":null}`
-	notFound = `{"success":false,"statusCode":404,"error":"Not Found","code":"SESSION_NOT_FOUND","message":"m","requestId":"r"}`
+	version     = `{"version":"1","engine":"GOWS","tier":"CORE","browser":null}`
+	wrongMethod = `{"success":false,"statusCode":405,"error":"Method Not Allowed","code":"METHOD_NOT_ALLOWED","message":"m","requestId":"r"}`
+	notFound    = `{"success":false,"statusCode":404,"error":"Not Found","code":"SESSION_NOT_FOUND","message":"m","requestId":"r"}`
 )
 
 // answered is an answer to judge.
@@ -120,11 +123,34 @@ func (a answered) verify(t *testing.T) error {
 	return theDocument(t).verify(httptest.NewRequest(a.method, a.path, nil), response, []byte(a.body))
 }
 
-func set(name, value string) func(http.Header) {
-	return func(h http.Header) { h.Set(name, value) }
+// set puts pairs of a name and a value.
+func set(pairs ...string) func(http.Header) {
+	return func(h http.Header) {
+		for i := 0; i < len(pairs); i += 2 {
+			h.Set(pairs[i], pairs[i+1])
+		}
+	}
 }
 
 func unset(name string) func(http.Header) { return func(h http.Header) { h.Del(name) } }
+
+// tagged is the version that a session's answer names.
+var tagged = set("ETag", `W/"1"`)
+
+// bodyless is an answer of 304.
+func bodyless(h http.Header) {
+	tagged(h)
+	h.Del("Content-Type")
+}
+
+// zipped compresses a text, as the answer to who accepts that.
+func zipped(text string) string {
+	var buffer bytes.Buffer
+	writer := gzip.NewWriter(&buffer)
+	_, _ = writer.Write([]byte(text)) // a buffer takes everything
+	_ = writer.Close()
+	return buffer.String()
+}
 
 func TestWhatIsInTheContract(t *testing.T) {
 	t.Parallel()
@@ -135,14 +161,18 @@ func TestWhatIsInTheContract(t *testing.T) {
 		"HEAD":               {"HEAD", "/api/version", 200, "", nil},
 		"a limit":            {"GET", "/api/version", 200, version, set("RateLimit-Limit", "50")},
 		"an error":           {"GET", "/api/sessions/a", 404, notFound, nil},
-		"unchanged":          {"GET", "/api/sessions/a", 304, "", set("ETag", `W/"1"`)},
+		"unchanged":          {"GET", "/api/sessions/a", 304, "", bodyless},
+		"compressed":         {"GET", "/api/version", 200, zipped(version), set("Content-Encoding", "gzip", "Vary", "Origin, Accept-Encoding")},
+		"compressed text":    {"GET", "/", 200, zipped("<html>"), set("Content-Encoding", "gzip", "Vary", "Accept-Encoding", "Content-Type", "text/html", "ETag", `"1"`)},
+		"HEAD, compressed":   {"HEAD", "/api/version", 200, "", set("Content-Encoding", "gzip", "Vary", "Accept-Encoding")},
+		"a method in small":  {"get", "/api/version", 405, wrongMethod, set("Allow", "GET, HEAD, OPTIONS")},
 		"a picture":          {"GET", "/api/a/auth/qr", 200, "PNG", set("Content-Type", "image/png")},
 		"OPTIONS":            {"OPTIONS", "/api/version", 200, `{"success":true,"allow":["GET"]}`, set("Allow", "GET")},
 		"an unknown path":    {"GET", "/what", 404, strings.Replace(notFound, "SESSION_NOT_FOUND", "ROUTE_NOT_FOUND", 1), nil},
 		"a subtree":          {"GET", "/api/contacts/a/b", 501, `{"success":false,"statusCode":501,"error":"Not Implemented","code":"NOT_IMPLEMENTED","message":"m","requestId":"r"}`, nil},
 		"a subtree's root":   {"GET", "/api/contacts", 501, `{"success":false,"statusCode":501,"error":"Not Implemented","code":"NOT_IMPLEMENTED","message":"m","requestId":"r"}`, nil},
-		"a family's reason":  {"GET", "/api/sessions/a", 200, sessionWith(`"statusReason":{"code":"CONNECT_FAILURE_503","message":"m","at":"2026-01-01T00:00:00Z","retryAt":null}`), nil},
-		"an unknown setting": {"GET", "/api/sessions/a", 200, sessionWith(`"config":{"store":{"dialect":"sqlite3","address":"a"},"log":{"level":"INFO"},"x":[1e400]}`), nil},
+		"a family's reason":  {"GET", "/api/sessions/a", 200, sessionWith(`"statusReason":{"code":"CONNECT_FAILURE_503","message":"m","at":"2026-01-01T00:00:00Z","retryAt":null}`), tagged},
+		"an unknown setting": {"GET", "/api/sessions/a", 200, sessionWith(`"config":{"store":{"dialect":"sqlite3","address":"a"},"log":{"level":"INFO"},"x":[1e400]}`), tagged},
 	} {
 		if err := a.verify(t); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -178,7 +208,17 @@ func TestWhatIsNotInTheContract(t *testing.T) {
 		"two values":            {"GET", "/api/version", 200, version + version, nil},
 		"no body":               {"GET", "/api/version", 200, "", nil},
 		"a body to HEAD":        {"HEAD", "/api/version", 200, version, nil},
-		"a body with 304":       {"GET", "/api/sessions/a", 304, "x", set("ETag", `W/"1"`)},
+		"a body with 304":       {"GET", "/api/sessions/a", 304, "x", bodyless},
+		"a type with 304":       {"GET", "/api/sessions/a", 304, "", tagged},
+		"no version":            {"GET", "/api/sessions/a", 200, sessionWith(`"status":"WORKING"`), nil},
+		"compressed in secret":  {"GET", "/api/version", 200, zipped(version), set("Vary", "Accept-Encoding")},
+		"for any cache":         {"GET", "/api/version", 200, zipped(version), set("Content-Encoding", "gzip")},
+		"HEAD for any cache":    {"HEAD", "/api/version", 200, "", set("Content-Encoding", "gzip", "Vary", "Origin")},
+		"not compressed":        {"GET", "/api/version", 200, version, set("Content-Encoding", "gzip", "Vary", "Accept-Encoding")},
+		"cut off":               {"GET", "/api/version", 200, zipped(version)[:30], set("Content-Encoding", "gzip", "Vary", "Accept-Encoding")},
+		"another encoding":      {"GET", "/api/version", 200, version, set("Content-Encoding", "br", "Vary", "Accept-Encoding")},
+		"a wrong compressed":    {"GET", "/api/version", 200, zipped("{}"), set("Content-Encoding", "gzip", "Vary", "Accept-Encoding")},
+		"a method in small":     {"get", "/api/version", 200, version, nil},
 		"a media type":          {"GET", "/api/version", 200, version, set("Content-Type", "text/html")},
 		"no media type":         {"GET", "/api/version", 200, version, unset("Content-Type")},
 		"a header more":         {"GET", "/api/version", 200, version, set("X-Powered-By", "Go")},
@@ -190,10 +230,10 @@ func TestWhatIsNotInTheContract(t *testing.T) {
 		"an unknown path":       {"GET", "/what", 200, version, nil},
 		"a wrong method":        {"DELETE", "/api/version", 404, strings.Replace(notFound, "SESSION_NOT_FOUND", "ROUTE_NOT_FOUND", 1), nil},
 		"OPTIONS of nothing":    {"OPTIONS", "/what", 200, `{"success":true,"allow":["GET"]}`, set("Allow", "GET")},
-		"a made-up reason":      {"GET", "/api/sessions/a", 200, sessionWith(`"statusReason":{"code":"WHAT","message":"m","at":"2026-01-01T00:00:00Z","retryAt":null}`), nil},
-		"a time":                {"GET", "/api/sessions/a", 200, sessionWith(`"lastSeenAlive":"yesterday"`), nil},
-		"a session's field":     {"GET", "/api/sessions/a", 200, sessionWith(`"new":1`), nil},
-		"a secret":              {"GET", "/api/sessions/a", 200, sessionWith(`"config":{"store":{"dialect":"sqlite3","address":"a"},"log":{"level":"INFO"},"proxy":{"server":"http://p","password":"x"}}`), nil},
+		"a made-up reason":      {"GET", "/api/sessions/a", 200, sessionWith(`"statusReason":{"code":"WHAT","message":"m","at":"2026-01-01T00:00:00Z","retryAt":null}`), tagged},
+		"a time":                {"GET", "/api/sessions/a", 200, sessionWith(`"lastSeenAlive":"yesterday"`), tagged},
+		"a session's field":     {"GET", "/api/sessions/a", 200, sessionWith(`"new":1`), tagged},
+		"a secret":              {"GET", "/api/sessions/a", 200, sessionWith(`"config":{"store":{"dialect":"sqlite3","address":"a"},"log":{"level":"INFO"},"proxy":{"server":"http://p","password":"x"}}`), tagged},
 		"no picture":            {"GET", "/api/sessions/a/qrcode", 200, `{"value":"2@","mimetype":"image/png","data":"%","expiresAt":"2026-01-01T00:00:00Z"}`, nil},
 	} {
 		if a.verify(t) == nil {

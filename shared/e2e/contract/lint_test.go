@@ -121,7 +121,9 @@ func (l *linter) operation(item *openapi3.PathItem, operation *openapi3.Operatio
 	l.responses(operation, keyed)
 	if operation.RequestBody != nil {
 		l.bodies(operation.RequestBody.Value.Content)
-		l.want(operation.Responses.Value("413") != nil, "a body without 413")
+		for _, status := range []string{"408", "413", "415"} {
+			l.want(operation.Responses.Value(status) != nil, "a body without %s", status)
+		}
 	}
 	if strings.HasPrefix(l.where, "POST /api") && !unbuilt {
 		l.want(operation.RequestBody != nil, "a POST without a body")
