@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
+	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -41,8 +43,26 @@ type service struct {
 }
 
 func newService(t testing.TB) *service {
-	return newServiceWith(t, control.Config{SQLiteAvailable: true})
+	t.Helper()
+	return newServiceWith(t, control.Config{SQLiteAvailable: true, Secrets: newBox(t)})
 }
+
+// newBox is a key for secrets, as a deployment has one.
+func newBox(t testing.TB) *secret.Box {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secrets.key")
+	if err := secret.CreateFile(path); err != nil {
+		t.Fatal(err)
+	}
+	box, err := secret.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return box
+}
+
+// plenty is a rate limit that is there and that no test meets by chance.
+const plenty = 1_000_000
 
 func newServiceWith(t testing.TB, config control.Config) *service {
 	t.Helper()
@@ -53,7 +73,7 @@ func newServiceWith(t testing.TB, config control.Config) *service {
 	t.Cleanup(func() { opened.Close() })
 	s := &service{TB: t, store: opened, log: &logBuffer{}}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.Handler = httpapi.New(control.New(opened, config), access.New(opened, access.Config{WeakKeys: true}), httpapi.Config{Log: log, Version: "1.2.3"})
+	s.Handler = httpapi.New(control.New(opened, config), access.New(opened, access.Config{WeakKeys: true, RatePerSecond: plenty, RateBurst: plenty}), httpapi.Config{Log: log, Version: "1.2.3"})
 	s.tenant, s.key = s.newTenant("acme")
 	return s
 }

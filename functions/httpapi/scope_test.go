@@ -47,8 +47,11 @@ var endpoints = []struct {
 	{http.MethodGet, "/api/server/status", "", "read"},
 	{http.MethodGet, "/api/sessions", "", "read"},
 	{http.MethodHead, "/api/sessions", "", "read"},
+	{http.MethodPost, "/api/sessions", `{"start":false}`, "act"},
 	{http.MethodGet, "/api/sessions/{session}", "", "read"},
 	{http.MethodHead, "/api/sessions/{session}", "", "read"},
+	{http.MethodGet, "/api/sessions/{session}/me", "", "read"},
+	{http.MethodHead, "/api/sessions/{session}/me", "", "read"},
 	{http.MethodPost, "/api/sessions/{session}/start", "", "act"},
 	{http.MethodPost, "/api/sessions/{session}/stop", "", "act"},
 	{http.MethodGet, "/api/{session}/auth/qr", "", "code"},
@@ -59,6 +62,12 @@ var endpoints = []struct {
 	{http.MethodHead, "/api/keys", "", "keys"},
 	{http.MethodPost, "/api/keys", `{"name":"made by a test"}`, "keys"},
 	{http.MethodDelete, "/api/keys/nobody", "", "keys"},
+
+	// The last, as a code is waited for where a session runs, and all need one.
+	{http.MethodPut, "/api/sessions/{session}", `{"config":{}}`, "act"},
+	{http.MethodPost, "/api/sessions/{session}/restart", "", "act"},
+	{http.MethodPost, "/api/sessions/{session}/logout", "", "act"},
+	{http.MethodDelete, "/api/sessions/{session}", "", "act"},
 }
 
 // TestEveryScopeOnEveryEndpoint: allowed means that the request got past the
@@ -66,11 +75,6 @@ var endpoints = []struct {
 func TestEveryScopeOnEveryEndpoint(t *testing.T) {
 	t.Parallel()
 	s := newAdminService(t)
-	s.start("own")
-	s.start("foreign")
-	for _, name := range []string{"own", "foreign"} { // so that codes are refused at once, not waited for
-		s.post("/api/sessions/"+name+"/stop", "").want(http.StatusOK)
-	}
 	const all, reading = "read act code keys", "read"
 	for _, who := range []struct {
 		key, named, unnamed string // rights where a session is named, and where none is
@@ -84,6 +88,8 @@ func TestEveryScopeOnEveryEndpoint(t *testing.T) {
 		{`{"scope":"read","session":"own"}`, reading, reading, false},
 	} {
 		key := s.keyOf(who.key)
+		s.fresh("own")
+		s.fresh("foreign")
 		for _, e := range endpoints {
 			for _, name := range []string{"own", "foreign"} {
 				path := strings.ReplaceAll(e.path, "{session}", name)
@@ -104,6 +110,14 @@ func TestEveryScopeOnEveryEndpoint(t *testing.T) {
 			}
 		}
 	}
+}
+
+// fresh makes a session that is stopped, in the place of one that may be there.
+func (s *service) fresh(name string) {
+	s.Helper()
+	s.do(ask{method: http.MethodDelete, path: "/api/sessions/" + name})
+	s.start(name)
+	s.post("/api/sessions/"+name+"/stop", "").want(http.StatusOK)
 }
 
 func wantCode(t *testing.T, what string, got answer, status int, code httpapi.Code) {
