@@ -240,3 +240,18 @@ func TestOverTheWire(t *testing.T) {
 	}
 	client.CloseIdleConnections()
 }
+
+// TestAKeyInTheQueryMattersUnderTheAPIOnly: nobody sends one elsewhere on
+// purpose, and a page or a probe must not break on it.
+func TestAKeyInTheQueryMattersUnderTheAPIOnly(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	for path, status := range map[string]int{
+		"/": 200, "/ping": 200, "/health": 200, "/openapi.json": 200, "/docs": 200, "/docs/": 200, "/docs/docs.js": 200, "/what": 404, "/apis/sessions": 404,
+		"/api/sessions": 400, "/api/sessions/a": 400, "/api/what": 400, "/api//version": 400, "/api": 400,
+	} {
+		for _, query := range []string{"?apikey=x", "?X-Api-Key=x", "?a=1&api_key=x"} {
+			s.get(path + query).want(status)
+		}
+	}
+}
