@@ -1,12 +1,10 @@
 package access
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -16,32 +14,23 @@ import (
 type keyFields struct {
 	name, scope, session, expiresAt *string
 	isAdmin                         *bool // WAHA's word for the scopes admin and tenant
-	expiresIn                       *float64
+	expiresIn                       *json.Number
 }
 
 // DecodeKeyRequest reads {name?, scope?, session?, expiresAt? or
 // expiresInSeconds?}, and WAHA's isAdmin for a scope. null is as good as
 // nothing. Its error is a [*session.FieldError] or session.FieldErrors.
 func DecodeKeyRequest(body []byte) (KeyRequest, error) {
-	raw, err := decodeObject(body)
+	raw, err := session.DecodeFields(body)
 	if err != nil {
 		return KeyRequest{}, err
 	}
-	var (
-		fields keyFields
-		wrong  session.FieldErrors
-	)
-	for _, field := range []struct {
-		name, kind string
-		into       any
-	}{
-		{"name", "a string", &fields.name}, {"scope", "a string", &fields.scope}, {"session", "a string", &fields.session},
-		{"isAdmin", "true or false", &fields.isAdmin},
-		{"expiresAt", "a time such as 2030-01-31T12:00:00Z", &fields.expiresAt}, {"expiresInSeconds", "a whole number", &fields.expiresIn},
-	} {
-		if text, ok := raw[field.name]; ok && json.Unmarshal(text, field.into) != nil {
-			wrong = append(wrong, &session.FieldError{Field: field.name, Problem: "must be " + field.kind})
-		}
+	var wrong session.FieldErrors
+	const aTime, wholeNumber = "a time such as 2030-01-31T12:00:00Z", "a whole number"
+	fields := keyFields{
+		name: take[string](raw, "name", "a string", &wrong), scope: take[string](raw, "scope", "a string", &wrong),
+		session: take[string](raw, "session", "a string", &wrong), isAdmin: take[bool](raw, "isAdmin", "true or false", &wrong),
+		expiresAt: take[string](raw, "expiresAt", aTime, &wrong), expiresIn: take[json.Number](raw, "expiresInSeconds", wholeNumber, &wrong),
 	}
 	if len(wrong) > 0 {
 		return KeyRequest{}, wrong
@@ -53,15 +42,18 @@ func DecodeKeyRequest(body []byte) (KeyRequest, error) {
 	return request, nil
 }
 
-func decodeObject(body []byte) (map[string]json.RawMessage, error) {
-	if body = bytes.TrimSpace(body); len(body) == 0 {
-		return nil, nil
+// take returns a field of one kind; nil where it is missing, null or wrong.
+func take[T any](raw map[string]any, name, kind string, wrong *session.FieldErrors) *T {
+	value := raw[name]
+	if value == nil {
+		return nil
 	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil || raw == nil || !utf8.Valid(body) {
-		return nil, &session.FieldError{Field: "body", Problem: "must be empty or one JSON object"}
+	typed, ok := value.(T)
+	if !ok {
+		*wrong = append(*wrong, &session.FieldError{Field: name, Problem: "must be " + kind})
+		return nil
 	}
-	return raw, nil
+	return &typed
 }
 
 func (f keyFields) request(wrong *session.FieldErrors) KeyRequest {
@@ -88,8 +80,8 @@ func (f keyFields) request(wrong *session.FieldErrors) KeyRequest {
 		r.ExpiresAt = at
 	}
 	if f.expiresIn != nil {
-		n := *f.expiresIn
-		if n < 1 || n > MaxLife.Seconds() || n != math.Trunc(n) {
+		n, err := f.expiresIn.Float64()
+		if err != nil || n < 1 || n > MaxLife.Seconds() || n != math.Trunc(n) {
 			fail("expiresInSeconds", "must be one whole number from 1 to 315360000, which is ten years")
 			return r
 		}

@@ -84,6 +84,7 @@ func TestDecodeKeyRequest(t *testing.T) {
 	}
 	for body, field := range map[string]string{
 		`{`: "body", `[]`: "body", `null`: "body", `{} {}`: "body", `"x"`: "body", "{\"name\":\"\xff\"}": "body",
+		`{"scope":"read","scope":"admin"}`: "scope", `{"name":"n","x":{"y":1,"y":2}}`: "x.y", `{"name":"\u0000"}`: "name",
 		`{"name":1}`: "name", `{"scope":["admin"]}`: "scope", `{"scope":""}`: "scope", `{"session":{}}`: "session", `{"isAdmin":"yes"}`: "isAdmin",
 		`{"isAdmin":true,"scope":"read"}`: "isAdmin", `{"isAdmin":false,"scope":"admin"}`: "isAdmin",
 		`{"expiresAt":"tomorrow"}`: "expiresAt", `{"expiresAt":"0001-01-01T00:00:00Z"}`: "expiresAt", `{"expiresAt":5}`: "expiresAt",

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/wafleet/wafleet/shared/session"
 )
 
 var (
@@ -38,12 +39,12 @@ func parseEvent(event json.RawMessage) (*kong.Context, error) {
 
 // argsOf turns {"command":"x","fieldName":"value"} into x --field-name=value.
 func argsOf(event json.RawMessage) ([]string, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(event, &fields); err != nil {
-		return nil, errNoCommand
+	fields, err := session.DecodeFields(event)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoCommand, err)
 	}
-	var name string
-	if err := json.Unmarshal(fields["command"], &name); err != nil || !commandPattern.MatchString(name) {
+	name, _ := fields["command"].(string)
+	if !commandPattern.MatchString(name) {
 		return nil, errNoCommand
 	}
 	delete(fields, "command")
@@ -57,25 +58,12 @@ func argsOf(event json.RawMessage) ([]string, error) {
 			return nil, fmt.Errorf("the field %s is given twice", flag)
 		}
 		flags[flag] = true
-		value, err := valueOf(fields[field])
-		if err != nil {
-			return nil, fmt.Errorf("the field %s %w", field, err)
+		switch value := fields[field].(type) {
+		case string, json.Number, bool:
+			args = append(args, fmt.Sprintf("--%s=%v", flag, value))
+		default:
+			return nil, fmt.Errorf("the field %s must be a string, a number, true or false", flag)
 		}
-		args = append(args, "--"+flag+"="+value)
 	}
 	return args, nil
-}
-
-func valueOf(raw json.RawMessage) (string, error) {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // as it was written
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return "", err
-	}
-	switch value.(type) {
-	case string, json.Number, bool:
-		return fmt.Sprint(value), nil
-	}
-	return "", errors.New("must be a string, a number, true or false")
 }

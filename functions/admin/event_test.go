@@ -31,6 +31,7 @@ func TestOddEventsAreRefused(t *testing.T) {
 		`{"command":"list-tenants","json":true}`:                                    "unknown flag --json",
 		`{"command":"list-tenants","tenant":"acme"}`:                                "unknown flag --tenant",
 		`{"command":"create-key","tenant":"acme","password":"x"}`:                   "unknown flag --password",
+		`{"command":"list-keys","tenant":"a","tenant":"b"}`:                         "must not be there twice",
 		`{"command":"create-key"}`:                                                  "--tenant",
 		`{"command":"create-key","tenant":null}`:                                    "tenant must be a string",
 		`{"command":"create-key","tenant":["acme"]}`:                                "tenant must be a string",

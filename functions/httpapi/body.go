@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,14 +58,8 @@ func checkNoFields(c *call) error {
 	if err != nil {
 		return err
 	}
-	if body = bytes.TrimSpace(body); len(body) == 0 {
-		return nil
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return &session.FieldError{Field: "body", Problem: "must be empty or one JSON object"}
-	}
-	return nil
+	_, err = session.DecodeFields(body)
+	return err
 }
 
 // bodyLimit is the limit as people read it.

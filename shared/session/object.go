@@ -35,6 +35,15 @@ func decodeObject(data []byte, path string, errs *FieldErrors) (object, error) {
 	return o, nil
 }
 
+// DecodeFields reads a body as one JSON object, by the rules of every request,
+// for who looks at single fields of it. A number is a [json.Number]. Its error
+// is a [*FieldError].
+func DecodeFields(body []byte) (map[string]any, error) {
+	var none FieldErrors
+	root, err := decodeObject(body, "", &none)
+	return root.fields, err
+}
+
 // parseObject is decodeObject for what was checked when it came in.
 func parseObject(data []byte, path string, errs *FieldErrors) (object, error) {
 	o := object{path: path, fields: map[string]any{}, taken: map[string]bool{}, errs: errs}
