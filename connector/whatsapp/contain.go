@@ -67,7 +67,7 @@ func isHandlerMap(t reflect.Type) bool {
 // field returns a field of what p points to, without the guard of its name.
 func field(p any, index int) reflect.Value {
 	f := reflect.ValueOf(p).Elem().Field(index)
-	return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem() // #nosec G103 -- reads a field of whatsmeow that has no accessor
+	return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem() // #nosec G103 -- reaches a field of whatsmeow that has no accessor; findSeams has checked its type
 }
 
 // containHandlers must be called before the client connects.

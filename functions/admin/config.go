@@ -35,10 +35,8 @@ func readConfig() (config, error) {
 	var mistakes []error
 	if c.DatabaseURL == "" {
 		mistakes = append(mistakes, errors.New("DATABASE_URL is missing: postgres://user:password@host:5432/name?sslmode=verify-full"))
-	} else if opened, err := store.Open(c.DatabaseURL, store.Options{}); err != nil { // does not connect yet
+	} else if err := store.CheckURL(c.DatabaseURL); err != nil {
 		mistakes = append(mistakes, err)
-	} else {
-		mistakes = append(mistakes, opened.Close())
 	}
 	if c.SecretsKMSKey != "" {
 		if err := secret.CheckARN(c.SecretsKMSKey); err != nil {

@@ -62,7 +62,7 @@ func readConfig() (config, error) {
 		mistakes = append(mistakes, environmentMistakes(err)...)
 	}
 	if read.DatabaseURL != "" {
-		if err := checkDatabaseURL(read.DatabaseURL); err != nil {
+		if err := store.CheckURL(read.DatabaseURL); err != nil {
 			mistakes = append(mistakes, err)
 		}
 	}
@@ -122,15 +122,6 @@ func variableOf(field string) string {
 	found, _ := reflect.TypeFor[config]().FieldByName(field)
 	name, _, _ := strings.Cut(found.Tag.Get("env"), ",")
 	return name
-}
-
-// checkDatabaseURL lets the store judge, so that there is one rule.
-func checkDatabaseURL(url string) error {
-	opened, err := store.Open(url, store.Options{})
-	if err != nil {
-		return err
-	}
-	return opened.Close()
 }
 
 // control is what the use cases need of it.

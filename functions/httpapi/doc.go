@@ -8,16 +8,17 @@
 //
 // # Keys
 //
-// A key comes in a header. One in the query string is refused with 400 even
-// beside a header: it is in the logs of every proxy on the way by then. Every
-// answer to an authenticated request says in RateLimit-Limit, RateLimit-Remaining
-// and RateLimit-Reset (seconds) what is left of the key's bucket; 429 says in
-// Retry-After when to come back.
+// A key comes in a header. One in the query string of a path under /api is
+// refused with 400 even beside a header: it is in the logs of every proxy on the
+// way by then. What needs no key does not look for one. Where the deployment
+// limits the rate of a key, every answer to an authenticated request says in
+// RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset (seconds) what is left
+// of its bucket; 429 says in Retry-After when to come back.
 //
 // # A request's way
 //
 //	ServeHTTP ─ request id, security headers, 25 s deadline, recover, access log
-//	   └ answer ─ path → segments → key and rate (everything under /api) → route → right → endpoint
+//	   └ answer ─ path → segments → route → key and rate (everything under /api) → right → endpoint
 //	        └ endpoint(call) error ─ decode, one use case, writeJSON
 //	             └ an error becomes the one error body in [problemOf], nowhere else
 //
@@ -37,15 +38,16 @@
 // leaves: that is when somebody will ask again.
 //
 // Answers that a second try could better are not stored (kept), and neither are
-// credentials: a route whose answer has one says so in its field keeps. A process
+// credentials: a route whose answer has one says so in its field keeps. Headers
+// are not stored either, so a repeated answer has no ETag. A process
 // that dies between its deed and its answer leaves a claim that lapses after a
 // minute; the request then runs again, and finds what the first one did.
 //
 // # The way out
 //
-// Every answer is whole in memory before it leaves, in call.send: a session
-// that has not changed since (If-None-Match) is 304, and text of 1 KiB or more
-// is compressed for who accepts gzip. As the body is there already, the standard
+// Every answer is whole in memory before it leaves, in call.send: a session or a
+// file of the page that has not changed since (If-None-Match) is 304, and text of
+// 1 KiB or more is compressed for who accepts gzip. As the body is there already, the standard
 // library's writer in a pool does, and the length is known; a wrapper of the
 // [http.ResponseWriter] would have to buffer it once more to find out.
 //

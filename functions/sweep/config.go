@@ -37,7 +37,7 @@ func readConfig() (config, error) {
 	}
 	if c.DatabaseURL == "" {
 		mistakes = append(mistakes, errors.New("DATABASE_URL is missing: postgres://user:password@host:5432/name?sslmode=verify-full"))
-	} else if err := checkDatabaseURL(c.DatabaseURL); err != nil {
+	} else if err := store.CheckURL(c.DatabaseURL); err != nil {
 		mistakes = append(mistakes, err)
 	}
 	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
@@ -54,12 +54,3 @@ const minAuditKeep = 24 * time.Hour
 
 // maxDimension keeps clear of CloudWatch's own limit, which is 1024.
 const maxDimension = 250
-
-// checkDatabaseURL lets the store judge, so that there is one rule.
-func checkDatabaseURL(url string) error {
-	opened, err := store.Open(url, store.Options{})
-	if err != nil {
-		return err
-	}
-	return opened.Close()
-}

@@ -21,10 +21,10 @@ type fleet interface {
 	EnqueueOrphans(ctx context.Context) (jobs int, err error)
 	FleetStatus(ctx context.Context) (store.FleetStatus, error)
 	ForgetIdempotency(ctx context.Context, limit int) (n int, err error)
-	ForgetAudit(ctx context.Context, olderThan time.Duration) (gone int, err error)
+	ForgetAudit(ctx context.Context, olderThan time.Duration, limit int) (n int, err error)
 }
 
-// A sweep removes old answers in steps, so that none holds locks for long, and
+// A sweep removes old rows in steps, so that none holds locks for long, and
 // leaves the rest to the next one.
 const (
 	forgetBatch   = 1000
@@ -78,27 +78,30 @@ func (s sweeper) sweep(ctx context.Context) (summary, error) {
 	}, nil
 }
 
-// forgetAnswers removes answers that nobody may ask for again. Sessions do not
-// wait for it, so a failure is no failure of the sweep.
-func (s sweeper) forgetAnswers(ctx context.Context) (forgotten int) {
-	for range forgetBatches {
-		n, err := s.fleet.ForgetIdempotency(ctx, forgetBatch)
-		if err != nil {
-			s.log.WarnContext(ctx, "old answers were not removed; the next sweep tries again", "error", err.Error())
-			return forgotten
-		}
-		if forgotten += n; n < forgetBatch {
-			return forgotten
-		}
-	}
-	return forgotten
+// forgetAnswers removes answers that nobody may ask for again.
+func (s sweeper) forgetAnswers(ctx context.Context) int {
+	return s.forget(ctx, "old answers", s.fleet.ForgetIdempotency)
 }
 
-// forgetAudit has time: where it fails, the next sweep goes on.
+// forgetAudit removes entries that are too old.
 func (s sweeper) forgetAudit(ctx context.Context) int {
-	gone, err := s.fleet.ForgetAudit(ctx, s.auditKeep)
-	if err != nil {
-		s.log.WarnContext(ctx, "old entries of the audit stay; the next sweep goes on", "error", err.Error())
+	return s.forget(ctx, "old entries of the audit", func(ctx context.Context, limit int) (int, error) {
+		return s.fleet.ForgetAudit(ctx, s.auditKeep, limit)
+	})
+}
+
+// forget returns how many rows are gone. Sessions do not wait for it, so a
+// failure is no failure of the sweep.
+func (s sweeper) forget(ctx context.Context, what string, step func(ctx context.Context, limit int) (int, error)) (gone int) {
+	for range forgetBatches {
+		n, err := step(ctx, forgetBatch)
+		if err != nil {
+			s.log.WarnContext(ctx, what+" were not removed; the next sweep goes on", "error", err.Error())
+			return gone
+		}
+		if gone += n; n < forgetBatch {
+			return gone
+		}
 	}
 	return gone
 }

@@ -54,9 +54,9 @@ func (f *fakeFleet) ForgetIdempotency(_ context.Context, limit int) (int, error)
 	return n, f.call("forget answers")
 }
 
-func (f *fakeFleet) ForgetAudit(_ context.Context, olderThan time.Duration) (int, error) {
-	if olderThan != keep {
-		return 0, fmt.Errorf("forgets what is older than %s", olderThan)
+func (f *fakeFleet) ForgetAudit(_ context.Context, olderThan time.Duration, limit int) (int, error) {
+	if olderThan != keep || limit < 100 {
+		return 0, fmt.Errorf("forgets %d that are older than %s", limit, olderThan)
 	}
 	return 7, f.call("forget audit")
 }
@@ -83,7 +83,7 @@ func TestTheAuditCanWait(t *testing.T) {
 	var log strings.Builder
 	f := &fakeFleet{fail: map[string]int{"forget audit": 1}}
 	found, err := sweeper{f, slog.New(slog.NewTextHandler(&log, nil)), keep}.sweep(t.Context())
-	if err != nil || found.Orphans != 2 || !strings.Contains(log.String(), "old entries of the audit stay") {
+	if err != nil || found.Orphans != 2 || !strings.Contains(log.String(), "old entries of the audit were not removed") {
 		t.Errorf("%+v, error %v, log %s", found, err, &log)
 	}
 }

@@ -152,10 +152,8 @@ func (s settings) check(m *settingsError) {
 		m.wrong(err != nil, "API_KEY", fmt.Sprintf("is not usable: %v", err))
 	}
 	if s.DatabaseURL != "" {
-		if opened, err := store.Open(s.DatabaseURL, store.Options{}); err != nil { // does not connect yet
+		if err := store.CheckURL(s.DatabaseURL); err != nil {
 			m.wrong(true, "DATABASE_URL", "is not usable: "+err.Error())
-		} else {
-			_ = opened.Close() // there is nothing to close
 		}
 	}
 }

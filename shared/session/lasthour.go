@@ -22,7 +22,7 @@ type LastHour struct {
 func LastHourOf(counts []int64, since time.Time) LastHour {
 	h := LastHour{since: since}
 	for i := range min(len(counts), hourSteps) {
-		h.steps[i] = uint16(min(counts[i], math.MaxUint16)) // #nosec G115 -- min bounds it
+		h.steps[i] = uint16(max(0, min(counts[i], math.MaxUint16))) // #nosec G115 -- bounded on both sides
 	}
 	return h
 }

@@ -56,3 +56,17 @@ func TestLastHourOfNothing(t *testing.T) {
 		t.Errorf("%d two hours later", n)
 	}
 }
+
+// TestOddCountsAreNoThousands: what a column may hold is not what was written.
+func TestOddCountsAreNoThousands(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, counts := range [][]int64{{-1}, {-1 << 40, 0}, {-65535}} {
+		if n := LastHourOf(counts, now).Count(now); n != 0 {
+			t.Errorf("%v count as %d", counts, n)
+		}
+	}
+	if n := LastHourOf([]int64{1 << 40}, now).Count(now); n != 65535 {
+		t.Errorf("too many count as %d", n)
+	}
+}

@@ -41,34 +41,14 @@ func (s *Store) Audit(ctx context.Context, tenant session.TenantID, f AuditFilte
 	}, auditEntries, tenant, f.Key, f.Action, f.Subject, f.Before, f.Limit)
 }
 
-// Bounds of ForgetAudit: a statement deletes a batch, a call so many batches.
-const (
-	auditBatch   = 2000
-	auditBatches = 10
-)
-
 // forgetAudit leaves out what another process is deleting already.
 const forgetAudit = `
 DELETE FROM audit WHERE id IN (
     SELECT id FROM audit WHERE at < now() - $1 * interval '1 millisecond' LIMIT $2 FOR UPDATE SKIP LOCKED
 )`
 
-// ForgetAudit deletes what is older, in small statements and at most 20,000
-// entries a call: the next call goes on. It returns how many are gone, with an
-// error too.
-func (s *Store) ForgetAudit(ctx context.Context, olderThan time.Duration) (gone int, err error) {
-	for range auditBatches {
-		result, err := s.db.ExecContext(ctx, forgetAudit, milliseconds(olderThan), auditBatch)
-		if err != nil {
-			return gone, domain("forget old audit entries", err)
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return gone, domain("forget old audit entries", err)
-		}
-		if gone += int(n); n < auditBatch {
-			break
-		}
-	}
-	return gone, nil
+// ForgetAudit removes at most limit entries that are older and returns how many
+// it did.
+func (s *Store) ForgetAudit(ctx context.Context, olderThan time.Duration, limit int) (int, error) {
+	return s.forget(ctx, "forget old audit entries", forgetAudit, milliseconds(olderThan), limit)
 }

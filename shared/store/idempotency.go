@@ -101,10 +101,5 @@ DELETE FROM idempotency WHERE (tenant_id, key) IN (
 // ForgetIdempotency removes at most limit rows that have passed and returns how
 // many it did.
 func (s *Store) ForgetIdempotency(ctx context.Context, limit int) (int, error) {
-	result, err := s.db.ExecContext(ctx, forgetIdempotency, limit)
-	if err != nil {
-		return 0, domain("forget idempotency keys", err)
-	}
-	n, err := result.RowsAffected()
-	return int(n), domain("forget idempotency keys", err)
+	return s.forget(ctx, "forget idempotency keys", forgetIdempotency, limit)
 }

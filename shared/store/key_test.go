@@ -350,7 +350,7 @@ func TestTheAuditIsReadAndForgotten(t *testing.T) {
 	f.sql(`INSERT INTO audit (at, tenant_id, key_id, action, subject) SELECT now() - interval '91 days', $1, 'x', 'y', 'z' FROM generate_series(1, 20001)`, f.tenant)
 	keep := 90 * 24 * time.Hour
 	for _, want := range []int{20000, 1, 0} {
-		if gone := must[int](f)(f.ForgetAudit(t.Context(), keep)); gone != want {
+		if gone := must[int](f)(f.ForgetAudit(t.Context(), keep, 20000)); gone != want {
 			t.Errorf("%d are gone, want %d", gone, want)
 		}
 	}

@@ -51,9 +51,6 @@ func Open(databaseURL string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := pq.NewConnector(dsn); err != nil {
-		return nil, errors.New("DATABASE_URL is not a usable Postgres URL") // the driver's text may hold the password
-	}
 	db := sql.OpenDB(&connector{dsn: dsn, dialer: patientDialer{o.Answer, o.Held}, name: o.ApplicationName, owner: o.Owner})
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)
@@ -87,7 +84,18 @@ func dsnOf(databaseURL string, o Options) (string, error) {
 		}
 	}
 	u.RawQuery = query.Encode()
-	return u.String(), nil
+	dsn := u.String()
+	if _, err := pq.NewConnector(dsn); err != nil {
+		return "", errors.New("DATABASE_URL is not a usable Postgres URL") // the driver's text may hold the password
+	}
+	return dsn, nil
+}
+
+// CheckURL returns the error that Open would return for a URL, for programs that
+// look at their whole environment before they begin. It repeats nothing of it.
+func CheckURL(databaseURL string) error {
+	_, err := dsnOf(databaseURL, Options{})
+	return err
 }
 
 // Close ends the pool.
@@ -134,6 +142,16 @@ func (s *Store) inTx(ctx context.Context, what string, do func(*sql.Tx) error) e
 		return domain(what, err)
 	}
 	return domain(what, tx.Commit())
+}
+
+// forget runs a statement that deletes, and returns how many rows are gone.
+func (s *Store) forget(ctx context.Context, what, query string, args ...any) (int, error) {
+	result, err := s.db.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, domain(what, err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), domain(what, err)
 }
 
 // querier is a pool or a transaction.

@@ -8,7 +8,9 @@
 // this package knows no route of the API. Then status, headers, media type and
 // body must be in the document, and nothing else may be: a header that no list
 // names and a field that no schema knows are mistakes too. A code in an error
-// body must be one that the response lists and must belong to its status.
+// body must be one that the response lists and must belong to its status. A
+// compressed body is unpacked first, and its Vary has to say so to caches; what
+// has no body (304) must not describe one.
 //
 // What does not depend on an endpoint (an unknown path, a wrong method, OPTIONS)
 // stands in the document under x-wafleet-everywhere.
