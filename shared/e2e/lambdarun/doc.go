@@ -19,4 +19,6 @@
 // [Start] starts the process and its server and [Runtime.Stop] ends both; the
 // caller owns them. Invoke may be called from several goroutines; events are
 // delivered one after the other, as Lambda does.
+//
+// [Gateway] puts an HTTP API of API Gateway in front: HTTP in, HTTP out.
 package lambdarun

@@ -38,6 +38,15 @@ func program(how string) {
 		os.Exit(3)
 	case "sleeps":
 		select {}
+	case "mirrors":
+		lambda.StartWithOptions(mirror, lambda.WithEnableSIGTERM(func() { os.Exit(0) }))
+	case "refuses":
+		lambda.Start(func(_ context.Context, event json.RawMessage) error {
+			if strings.Contains(string(event), `"/exit"`) {
+				os.Exit(4)
+			}
+			return errors.New("as asked")
+		})
 	}
 	lambda.StartWithOptions(func(ctx context.Context, event json.RawMessage) (any, error) {
 		switch string(event) {
