@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e chaos bench bench-fleet lint lint-security build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test e2e chaos bench bench-fleet bench-api lint lint-security build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
@@ -36,7 +36,7 @@ chaos: ## Break everything at random and check that nothing is lost (CHAOS=60s C
 	@exec env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 
 bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
-	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^BenchmarkFleet$$' -benchtime 1x -timeout=15m ./shared/e2e/...
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^Benchmark(Fleet|API)$$' -benchtime 1x -timeout=15m ./shared/e2e/...
 
 bench-fleet: bin/pgtest ## Measure a fleet in minutes: crashes, drains, a deployment, storms of starts (FLEET=moves|storm|full)
 	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkFleet$$/^$(or $(FLEET),.*)$$' -benchtime 1x -timeout=30m ./shared/e2e

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -65,6 +66,9 @@ func report(t *testing.T, trials []*trial) {
 // looks for what may be there only as long as they are.
 func (s *system) end(trials []*trial) {
 	s.Helper()
+	if !strings.Contains(s.dump()["public.session"], "hooks.example.com") {
+		s.Error("what is no secret is not found either")
+	}
 	s.noSecretInDatabase(append(s.keySecrets(), configSecrets...))
 	s.deleteAll(trials)
 	s.noSecretInDatabase(append(s.allSecrets(), configSecrets...))

@@ -34,9 +34,10 @@ func (s *system) newDoor(name, address string) *door {
 	return &door{system: s, name: name, address: address, client: client}
 }
 
-func (s *system) newListener() *door {
+// newListener runs the listener; env lines come last, and count.
+func (s *system) newListener(env ...string) *door {
 	s.Helper()
-	p := s.launch(apiBinary, []string{"-listen", "127.0.0.1:0"}, s.apiEnv("DATA_DIR="+s.data)...)
+	p := s.launch(apiBinary, []string{"-listen", "127.0.0.1:0"}, s.apiEnv(append([]string{"DATA_DIR=" + s.data}, env...)...)...)
 	return s.newDoor("listener", p.await(`"msg":"listening","address":"([^"]+)"`))
 }
 

@@ -41,13 +41,20 @@ type system struct {
 
 func newSystem(t testing.TB) *system {
 	t.Helper()
-	s := &system{TB: t, url: pgtest.New(t, migrate), data: t.TempDir(), sim: &wasim.Server{FewPreKeys: true}}
+	s := newDeployment(t, pgtest.New(t, migrate))
+	s.startSim()
+	s.listener, s.lambda = s.newListener(), s.newLambda()
+	return s
+}
+
+// newDeployment is a database with a tenant, and nothing that runs yet.
+func newDeployment(t testing.TB, url string) *system {
+	t.Helper()
+	s := &system{TB: t, url: url, data: t.TempDir(), sim: &wasim.Server{FewPreKeys: true}}
 	s.Cleanup(s.noSecretOutside) // the last, when all programs have ended
 	s.key = s.secretsKey()
 	s.openDatabase()
-	s.startSim()
 	s.tenant = s.newTenant("acme")
-	s.listener, s.lambda = s.newListener(), s.newLambda()
 	return s
 }
 
