@@ -41,6 +41,9 @@ bench: bin/pgtest ## Print first figures: start to QR, claims, memory per sessio
 bench-fleet: bin/pgtest ## Measure a fleet in minutes: crashes, drains, a deployment, storms of starts (FLEET=moves|storm|full)
 	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkFleet$$/^$(or $(FLEET),.*)$$' -benchtime 1x -timeout=30m ./shared/e2e
 
+bench-api: ## Measure the API over loopback: requests per second, p50, p99, round trips to a durable Postgres
+	@exec $(GO) test -run '^$$' -bench '^BenchmarkAPI$$' -benchtime 1x -timeout=10m ./shared/e2e/conformance
+
 lint: lint-security ## Check form, vet, staticcheck, gosec, known vulnerabilities, go.mod, the import rules and the OpenAPI document
 	@unformatted=$$(gofmt -l connector functions infra shared); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	$(GO) vet ./...
