@@ -42,6 +42,7 @@ func BenchmarkAPI(b *testing.B) {
 	url := durablePostgres(b)
 	s := newDeployment(b, url)
 	s.listener = s.newListener("LOG_LEVEL=INFO")
+	s.listener.hurried = true
 	s.owner(request{method: "POST", path: "/api/sessions", body: `{"name":"one","start":false}`})
 	var report strings.Builder
 	load, err := os.ReadFile("/proc/loadavg")

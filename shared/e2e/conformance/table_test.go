@@ -143,14 +143,14 @@ var about = map[string]endpoint{
 	"POST   /api/{s}/auth/request-code": {is: code, body: phone},
 }
 
-// contract reads the table.
-func contract(t testing.TB) (rows []endpoint) {
+// rows reads the table.
+func rows(t testing.TB) (all []endpoint) {
 	t.Helper()
 	for line := range strings.SplitSeq(strings.TrimSpace(table), "\n") {
 		cells := strings.Split(line, "|")
 		e, known := about[strings.TrimSpace(cells[0])]
 		if e.row = strings.TrimSpace(cells[0]); !known {
-			if len(rows) == 0 {
+			if len(all) == 0 {
 				continue // the head of the table
 			}
 			t.Fatalf("nothing is said about %q", e.row)
@@ -167,12 +167,12 @@ func contract(t testing.TB) (rows []endpoint) {
 				t.Fatalf("%s: no word %q", e.row, word)
 			}
 		}
-		rows = append(rows, e)
+		all = append(all, e)
 	}
-	if len(rows) != len(about) {
-		t.Fatalf("%d rows, want %d", len(rows), len(about))
+	if len(all) != len(about) {
+		t.Fatalf("%d rows, want %d", len(all), len(about))
 	}
-	return rows
+	return all
 }
 
 // caller is who asks.

@@ -37,7 +37,7 @@ func (a *attempt) fault(format string, args ...any) {
 // trials is every case of the contract.
 func (s *system) trials() (all []*trial) {
 	s.Helper()
-	for _, e := range contract(s.TB) {
+	for _, e := range rows(s.TB) {
 		for _, in := range append([]state{badName}, columns...) {
 			for _, by := range callers {
 				all = append(all, &trial{endpoint: e, in: in, by: by, want: e.answer(by, in)})
