@@ -11,18 +11,27 @@ import (
 // writeJSON encodes the whole body first, so that an error can still become an
 // answer.
 func writeJSON(c *call, status int, body any) error {
+	text, err := encode(body)
+	if err != nil {
+		return err
+	}
+	if tagged, ok := body.(versioned); ok {
+		if err := setETag(c, status, tagged, text); err != nil {
+			return err
+		}
+	}
+	return writeBytes(c, status, "application/json; charset=utf-8", text)
+}
+
+// encode is JSON as every answer has it.
+func encode(body any) ([]byte, error) {
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(body); err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
+		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
-	if tagged, ok := body.(versioned); ok {
-		if err := setETag(c, status, tagged, buffer.Bytes()); err != nil {
-			return err
-		}
-	}
-	return writeBytes(c, status, "application/json; charset=utf-8", buffer.Bytes())
+	return buffer.Bytes(), nil
 }
 
 // writeBytes answers.

@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -19,13 +17,10 @@ func setETag(c *call, status int, of versioned, body []byte) error {
 		return nil
 	}
 	if _, whole := of.(resource); !whole {
-		var part bytes.Buffer
-		encoder := json.NewEncoder(&part)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(of.version()); err != nil {
+		var err error
+		if body, err = encode(of.version()); err != nil {
 			return err
 		}
-		body = part.Bytes()
 	}
 	c.w.Header().Set("ETag", etagOf(body))
 	return nil
