@@ -55,6 +55,9 @@ func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
 // Name is what a tenant calls a session.
 type Name string
 
+// buriedPattern is what a deleted session is named until it is erased.
+var buriedPattern = regexp.MustCompile(`^deleted-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,54}$`)
 
 // NewName returns a name for a session that its tenant gave none.
@@ -74,6 +77,9 @@ func ParseName(s string) (Name, error) {
 	}
 	if reservedNames[s] {
 		return "", &FieldError{Field: "session", Problem: fmt.Sprintf("%q is a reserved word, choose another name", s)}
+	}
+	if buriedPattern.MatchString(s) {
+		return "", &FieldError{Field: "session", Problem: "must not look like what is left of a deleted session, choose another name"}
 	}
 	return Name(s), nil
 }

@@ -17,14 +17,14 @@ import (
 
 func TestParseName(t *testing.T) {
 	t.Parallel()
-	for _, good := range []string{"a", "my-session", "My_Session-1", "-", "_", "0", "Sessions", "sessionss", strings.Repeat("x", 54)} {
+	for _, good := range []string{"a", "my-session", "My_Session-1", "-", "_", "0", "Sessions", "sessionss", "deleted-shop", strings.Repeat("x", 54)} {
 		if name, err := session.ParseName(good); err != nil || string(name) != good {
 			t.Errorf("%q: %q, %v", good, name, err)
 		}
 	}
 	for _, bad := range []string{
 		"", " ", "a b", "a\n", "\na", "a\x00", "a.b", "..", "a/b", `a\b`, "a%2F", "ä", "а", "a?", "a#b", strings.Repeat("x", 55),
-		"sessions", "contacts", "files", "server", "keys", "send", "events", "apps", "screenshot", "version", "messages",
+		"sessions", "contacts", "files", "server", "keys", "send", "events", "apps", "screenshot", "version", "messages", "deleted-01a20410-1460-7dd7-b400-acd0a104f892",
 	} {
 		name, err := session.ParseName(bad)
 		var field *session.FieldError

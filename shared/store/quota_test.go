@@ -48,7 +48,7 @@ func TestAQuotaHoldsWhoeverCreates(t *testing.T) {
 	if made != quota {
 		t.Errorf("%d were made, want %d", made, quota)
 	}
-	for what, table := range map[string]string{"sessions": "session", "runs": "session_run", "codes": "pairing", "jobs": "start_job", "audited": "audit"} {
+	for what, table := range map[string]string{"sessions": "session", "runs": "session_run", "codes": "pairing", "jobs": "start_job", "audited": "audit WHERE key_id = 'test'"} {
 		f.wantCount(what, `SELECT count(*) FROM `+table, quota)
 	}
 }
@@ -128,6 +128,6 @@ func TestTheAuditHasWhatWasDone(t *testing.T) {
 
 	f.wantCount("rows", `SELECT count(*) FROM audit WHERE key_id = 'test' AND request_id = 'r' AND subject = 'a' AND session_id IS NOT NULL`, len(want))
 	for i, action := range want {
-		f.wantCount("rows at "+action, fmt.Sprintf(`SELECT count(*) FROM (SELECT action FROM audit ORDER BY id OFFSET %d LIMIT 1) a WHERE action = '%s'`, i, action), 1)
+		f.wantCount("rows at "+action, fmt.Sprintf(`SELECT count(*) FROM (SELECT action FROM audit WHERE key_id = 'test' ORDER BY id OFFSET %d LIMIT 1) a WHERE action = '%s'`, i, action), 1)
 	}
 }
