@@ -27,7 +27,7 @@ const (
 	ProxyError      ReasonCode = "PROXY_ERROR"
 	InternalError   ReasonCode = "INTERNAL_ERROR"
 
-	SecretsUnreadable ReasonCode = "SECRETS_UNREADABLE"
+	SecretsUnreadable ReasonCode = "SECRETS_UNREADABLE" // #nosec G101 -- a word that callers see, no secret
 
 	connectFailurePrefix = "CONNECT_FAILURE_"
 	streamErrorPrefix    = "STREAM_ERROR_"
