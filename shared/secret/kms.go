@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"regexp"
 	"sync"
 	"time"
@@ -54,7 +56,7 @@ func (k *kmsKey) client(ctx context.Context) (tink.AEADWithContext, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err = awskms.NewAEADWithContext(ctx, k.arn, awskms.WithKMS(kms.NewFromConfig(settings)))
+	made, err = awskms.NewAEADWithContext(ctx, k.arn, awskms.WithKMS(kms.NewFromConfig(settings, readBodies)))
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +64,22 @@ func (k *kmsKey) client(ctx context.Context) (tink.AEADWithContext, error) {
 	defer k.mu.Unlock()
 	k.aead = made
 	return made, nil
+}
+
+// readBodies hides that the SDK's request bodies can write themselves. The SDK
+// closes a body as soon as there is an answer, and a closed one that is asked to
+// write itself says EOF, an error; read, it says EOF, its end. net/http looks
+// for more after the last byte, and where it gets an error closes the connection
+// that the answer is read from.
+func readBodies(o *kms.Options) { o.HTTPClient = bodyReader{o.HTTPClient} }
+
+type bodyReader struct{ next kms.HTTPClient }
+
+func (b bodyReader) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return b.next.Do(r)
 }
 
 // kmsCall is one call, bounded in time. It keeps the error itself, of which Tink

@@ -80,8 +80,8 @@ func TestEndpointsWithoutASession(t *testing.T) {
 					a := &attempt{door: d, fixture: &fixture{name: "some-session"}}
 					key := keys.keyFor(&trial{endpoint: endpoint{row: e.method + e.path}, by: by}, a)
 					path := e.path
-					if strings.Contains(path, "{key}") {
-						path = strings.Replace(path, "{key}", s.newKeyID(), 1)
+					if before, after, named := strings.Cut(path, "{key}"); named {
+						path = before + s.newKeyID() + after
 					}
 					got := d.ask(request{method: e.method, path: path, key: key})
 					if made := got.text("key"); made != "" {
