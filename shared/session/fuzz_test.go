@@ -120,3 +120,27 @@ func FuzzDecodePhone(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecodeCreate: a session gets a name that the rules allow, or none.
+func FuzzDecodeCreate(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `{"name":"shop"}`, `{"name":null,"start":false}`, `{"name":"sessions"}`, `{"name":"a b","start":"yes","config":7}`,
+		`{"name":"a","config":{"store":{"dialect":"postgres"}}}`, `{"start":true,"start":false}`, `[]`, `{"name":"deleted-01a20410-1460-7dd7-b400-acd0a104f892"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		wish, err := session.DecodeCreate(data, session.Defaults{})
+		if err != nil {
+			return
+		}
+		if wish.Name != "" {
+			if name, err := session.ParseName(string(wish.Name)); err != nil || name != wish.Name {
+				t.Fatalf("%q names a session %q: %v", data, wish.Name, err)
+			}
+		}
+		if config, err := session.DecodeUpdate(data, session.Defaults{}); (err == nil) != (wish.Config != nil) {
+			t.Fatalf("%q has a config to create with, %v, and one to update with, %v: %v", data, wish.Config, config, err)
+		}
+	})
+}
