@@ -14,7 +14,16 @@ import (
 // Forget removes a device from the store: its credentials and everything that
 // belongs to it. Connections must be closed before. That there is none is no
 // error.
+//
+// What whatsmeow does for a connection may outlive it, and saving the device
+// makes it anew. So the gate that all of it passes is shut first, for good, and
+// connections after this one get another.
 func (d *Device) Forget(ctx context.Context, jid string) error {
+	err := d.gate.close()
+	d.gate = newGate(d.term.Held)
+	if err != nil {
+		return fmt.Errorf("%w: forget the device: %w", event.ErrStore, err)
+	}
 	device, err := d.load(ctx, jid)
 	if errors.Is(err, event.ErrNoDevice) {
 		return nil

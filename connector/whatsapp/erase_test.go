@@ -222,6 +222,35 @@ func TestForgettingADeviceLeavesNoRowOfIt(t *testing.T) {
 }
 
 // The same where the phone's owner unlinks it.
+// The client of a connection that is closed may still be at work: what it saves
+// then must not bring the device back.
+func TestAForgottenDeviceStaysForgotten(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range bothDialects {
+		t.Run(string(dialect), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			h := r.open(dialect)
+			jid := h.pair("5511999990714")
+			conn := h.login(jid)
+			old := conn.client.Store
+			conn.Close()
+			r.must(h.Forget(t.Context(), jid))
+			for name, write := range map[string]error{
+				"the device": old.Save(context.Background()), "an identity": old.Identities.PutIdentity(context.Background(), "1:0", [32]byte{1}),
+			} {
+				if !errors.Is(write, errTermEnded) {
+					t.Errorf("%s is written: %v", name, write)
+				}
+			}
+			h.wantNothingOf(jid)
+			if again := h.pair("5511999990714"); again == jid {
+				t.Errorf("linked as %s again", again)
+			}
+		})
+	}
+}
+
 func TestADeviceThatIsLoggedOutLeavesNoRow(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range bothDialects {

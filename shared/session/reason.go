@@ -98,7 +98,7 @@ var meanings = map[ReasonCode]Meaning{
 	NoCapacity:      {Transient, "No connector had a free slot within 30 s. Add connectors or slots; the session goes on by itself."},
 	Quarantined:     {NeedsUser, "The session ended unexpectedly several times in a row. Look at the connector's log, then start it again."},
 	StoreError:      {NeedsUser, "The device store could not be opened or written. Check config.store and the connector's DATA_DIR, then start the session again."},
-	ProxyError:      {NeedsUser, "The proxy of this session could not be used. Check config.proxy, then start the session again."},
+	ProxyError:      {NeedsUser, "The proxy of this session could not be used. wafleet keeps trying, and never connects around it. Check config.proxy."},
 	InternalError:   {NeedsUser, "Something unexpected went wrong in the connector. Its log says what; start the session again."},
 
 	SecretsUnreadable: {Terminal, "The secrets of this session's config could not be decrypted with this deployment's key. Restore the key, or start the session with a new config."},
