@@ -1,40 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
 )
-
-// output collects what a program writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 // function is the built program under the harness of Lambda's runtime API.
 type function struct {
 	*terminal
 	*lambdarun.Runtime
-	log *output
+	log *bootstrap.Output
 	// whole looks at the log once the program has ended: an answer may be faster
 	// than the lines before it.
 	whole func(log string)
@@ -42,7 +23,7 @@ type function struct {
 
 func newFunction(t *testing.T) *function {
 	t.Helper()
-	s, log := newTerminal(t), &output{}
+	s, log := newTerminal(t), &bootstrap.Output{}
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{Bootstrap: s.program, Log: log, Env: append([]string{"LOG_LEVEL=debug"}, s.env...)})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)

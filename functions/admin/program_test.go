@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/functions/access"
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/store"
@@ -22,18 +21,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 
 func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }
-
-// build makes the program as a release does, for this machine.
-func build(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "bootstrap")
-	command := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
-}
 
 // terminal runs the built program as a person does.
 type terminal struct {
@@ -45,7 +32,7 @@ type terminal struct {
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
 	url := pgtest.New(t, migrate)
-	return &terminal{T: t, program: build(t), url: url, env: []string{"DATABASE_URL=" + url}}
+	return &terminal{T: t, program: bootstrap.Build(t, "lambda.norpc"), url: url, env: []string{"DATABASE_URL=" + url}}
 }
 
 func (s *terminal) run(args ...string) (out, notices string, code int) {
@@ -212,7 +199,7 @@ func TestWrongUse(t *testing.T) {
 // TestTheHelpOffersNoPassword: a key is made, never chosen or known beforehand.
 func TestTheHelpOffersNoPassword(t *testing.T) {
 	t.Parallel()
-	s := &terminal{T: t, program: build(t), env: []string{}}
+	s := &terminal{T: t, program: bootstrap.Build(t, "lambda.norpc"), env: []string{}}
 	for _, args := range [][]string{{"--help"}, {"create-tenant", "--help"}, {"create-key", "--help"}, {"rotate-key", "--help"}} {
 		out, _ := s.ok(args...)
 		for _, word := range []string{"--password", "--secret", "--key", "--hash", "default password"} {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/pgtest"
 )
 
@@ -22,7 +23,7 @@ var wishes = []string{
 // keys and with every wish that an operator may have.
 func TestNothingOpensAnAPIWithoutKeys(t *testing.T) {
 	t.Parallel()
-	program := exec.Command(build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
+	program := exec.Command(bootstrap.Build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
 	out := newOutput()
 	program.Stdout, program.Stderr = out, out
 	program.Env = append([]string{"DATABASE_URL=" + pgtest.New(t, migrate), "DATA_DIR=/somewhere"}, wishes...)
@@ -73,7 +74,7 @@ func TestNoVariableAndNoFlagIsAKey(t *testing.T) {
 	if len(known) > 0 {
 		t.Errorf("known, and not there: %v", known)
 	}
-	help, _ := exec.Command(build(t, "lambda.norpc"), "-help").CombinedOutput() // its exit code says that nothing was served
+	help, _ := exec.Command(bootstrap.Build(t, "lambda.norpc"), "-help").CombinedOutput() // its exit code says that nothing was served
 	if flags := regexp.MustCompile(`(?m)^  -\S+`).FindAllString(string(help), -1); len(flags) != 1 || flags[0] != "  -listen" {
 		t.Errorf("flags %q of\n%s", flags, help)
 	}

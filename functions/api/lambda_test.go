@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -30,7 +31,7 @@ func newLambda(t *testing.T, tags string) *lambdaFunction {
 	t.Helper()
 	log, url := newOutput(), database(t)
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{
-		Bootstrap: build(t, tags), Log: log, Env: []string{"DATABASE_URL=" + url, "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"},
+		Bootstrap: bootstrap.Build(t, tags), Log: log, Env: []string{"DATABASE_URL=" + url, "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)

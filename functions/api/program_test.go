@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/shared/apikey"
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/store"
@@ -51,18 +50,6 @@ func database(t *testing.T) (url string) {
 		t.Fatal(err)
 	}
 	return url
-}
-
-// build makes the program as a release does, for this machine.
-func build(t *testing.T, tags string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "bootstrap")
-	command := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-trimpath", "-ldflags=-s -w", "-o", program, ".")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
 }
 
 // output collects what a program writes.
@@ -110,7 +97,7 @@ func (o *output) await(t *testing.T, pattern string) string {
 
 func TestListenServesUntilSIGTERM(t *testing.T) {
 	t.Parallel()
-	program := exec.Command(build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
+	program := exec.Command(bootstrap.Build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
 	out := newOutput()
 	program.Stdout, program.Stderr = out, out
 	program.Env = []string{"DATABASE_URL=" + database(t), "DATA_DIR=/somewhere", "CORS_ORIGINS=https://app.test"}
@@ -195,7 +182,7 @@ func awaitInFlight(t *testing.T, databaseURL string) {
 
 func TestWrongUse(t *testing.T) {
 	t.Parallel()
-	program := build(t, "lambda.norpc")
+	program := bootstrap.Build(t, "lambda.norpc")
 	for name, one := range map[string]struct {
 		args, env []string
 		says      []string

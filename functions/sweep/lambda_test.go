@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
 )
 
@@ -18,7 +17,7 @@ import (
 type function struct {
 	*testing.T
 	*lambdarun.Runtime
-	log *output
+	log *bootstrap.Output
 	// whole looks at the log once the program has ended: an answer may be faster
 	// than the lines before it.
 	whole func(log string)
@@ -26,9 +25,9 @@ type function struct {
 
 func newFunction(t *testing.T, databaseURL string) *function {
 	t.Helper()
-	log := &output{}
+	log := &bootstrap.Output{}
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{
-		Bootstrap: build(t), Log: log, Env: []string{"DATABASE_URL=" + databaseURL, "FLEET=staging"},
+		Bootstrap: bootstrap.Build(t, "lambda.norpc"), Log: log, Env: []string{"DATABASE_URL=" + databaseURL, "FLEET=staging"},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
@@ -41,24 +40,6 @@ func newFunction(t *testing.T, databaseURL string) *function {
 		f.whole(log.String())
 	})
 	return f
-}
-
-// output collects what a program writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 func eventFile(t *testing.T, name string) []byte {

@@ -5,9 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
 	"github.com/wafleet/wafleet/shared/session"
@@ -68,21 +67,9 @@ func (w *world) connector(name, task string, claims int) session.ConnectorID {
 	return id
 }
 
-// build makes the program as a release does, for this machine.
-func build(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "bootstrap")
-	command := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
-}
-
 func TestAsACommand(t *testing.T) {
 	t.Parallel()
-	w, program := newWorld(t), build(t)
+	w, program := newWorld(t), bootstrap.Build(t, "lambda.norpc")
 	w.start("a", "b")
 	dead := w.connector("dead", "", 2)
 	if err := w.EndLease(t.Context(), dead); err != nil {
@@ -134,7 +121,7 @@ func TestAsACommand(t *testing.T) {
 
 func TestWrongUse(t *testing.T) {
 	t.Parallel()
-	program := build(t)
+	program := bootstrap.Build(t, "lambda.norpc")
 	const database = "DATABASE_URL=postgres://u:hidden-1@127.0.0.1:1/x?sslmode=disable"
 	for name, one := range map[string]struct {
 		args, env []string
