@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/tink-crypto/tink-go-awskms/v3/integration/awskms"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/wafleet/wafleet/shared/cloud"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
@@ -52,11 +50,11 @@ func (k *kmsKey) client(ctx context.Context) (tink.AEADWithContext, error) {
 	if made != nil {
 		return made, nil
 	}
-	settings, err := config.LoadDefaultConfig(ctx, config.WithRegion(keyARN.FindStringSubmatch(k.arn)[1]))
+	settings, err := cloud.Load(ctx, keyARN.FindStringSubmatch(k.arn)[1])
 	if err != nil {
 		return nil, err
 	}
-	made, err = awskms.NewAEADWithContext(ctx, k.arn, awskms.WithKMS(kms.NewFromConfig(settings, readBodies)))
+	made, err = awskms.NewAEADWithContext(ctx, k.arn, awskms.WithKMS(kms.NewFromConfig(settings)))
 	if err != nil {
 		return nil, err
 	}
@@ -64,22 +62,6 @@ func (k *kmsKey) client(ctx context.Context) (tink.AEADWithContext, error) {
 	defer k.mu.Unlock()
 	k.aead = made
 	return made, nil
-}
-
-// readBodies hides that the SDK's request bodies can write themselves. The SDK
-// closes a body as soon as there is an answer, and a closed one that is asked to
-// write itself says EOF, an error; read, it says EOF, its end. net/http looks
-// for more after the last byte, and where it gets an error closes the connection
-// that the answer is read from.
-func readBodies(o *kms.Options) { o.HTTPClient = bodyReader{o.HTTPClient} }
-
-type bodyReader struct{ next kms.HTTPClient }
-
-func (b bodyReader) Do(r *http.Request) (*http.Response, error) {
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	return b.next.Do(r)
 }
 
 // kmsCall is one call, bounded in time. It keeps the error itself, of which Tink
