@@ -37,21 +37,25 @@ const FaultMemory = 10 * time.Minute
 //
 // The claimer must itself be alive and not draining. The fair share is of what
 // connectors without room do not hold, among those with room. Whoever cannot
-// connect at once leaves the job to those who can. A job that waited over two
-// seconds is taken whatever the share and the queue: neither must leave a job
-// unclaimed while there are slots. Jobs of sessions that are no longer wanted
-// are removed on the way.
+// connect at once leaves the job to those who can. Neither must leave a job
+// unclaimed while there are slots: of those that waited over two seconds every
+// connector takes an even part at each look, whatever its share and its queue,
+// and of those that waited over five seconds all, for the others may not look at
+// all. Jobs of sessions that are no longer wanted are removed on the way.
 const claimJobs = `
 WITH me AS (
     SELECT id FROM connector WHERE id = $1 AND lease_until > now() AND NOT draining
 ), others AS (
     SELECT count(*) FILTER (WHERE held < slots) AS open, COALESCE(sum(held) FILTER (WHERE held >= slots), 0) AS full_held
     FROM connector WHERE lease_until > now() AND NOT draining AND id <> $1
+), waiting AS (
+    SELECT count(*) AS some, count(*) FILTER (WHERE available_at < now() - interval '5 seconds') AS long
+    FROM start_job WHERE available_at < now() - interval '2 seconds'
 ), quota AS (
     SELECT GREATEST(0, LEAST($2::bigint, GREATEST(
-        (SELECT count(*) FROM start_job WHERE available_at < now() - interval '2 seconds'),
+        waiting.long, ceil(waiting.some::numeric / (1 + others.open))::bigint,
         LEAST($5::bigint, (SELECT ceil((count(*) - others.full_held) * 1.1 / (1 + others.open)) FROM session WHERE desired = 'running')::bigint - $3::bigint)))) AS jobs
-    FROM me, others WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
+    FROM me, others, waiting WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
 ), picked AS (
     SELECT j.session_id, r.holder, c.heard_at FROM start_job j
     JOIN session_run r ON r.session_id = j.session_id
@@ -81,8 +85,8 @@ SELECT s.id, s.tenant_id, s.name, k.epoch, ` + wantedColumns + `, k.jid, k.linke
 FROM claimed k JOIN session s ON s.id = k.session_id`
 
 // ClaimIfFree claims at most slots sessions for a connector that counts held
-// against its fair share of the fleet and can connect soon of them soon; what
-// nobody else took for a while it takes all the same. It is one statement
+// against its fair share of the fleet and can connect soon of them soon; its part
+// of what nobody took for a while it takes all the same. It is one statement
 // however many.
 func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held, soon int) ([]Claim, error) {
 	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory), soon)

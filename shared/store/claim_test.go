@@ -80,10 +80,19 @@ func TestFairShareLeavesRoomForOthersUnlessJobsWait(t *testing.T) {
 	if n := len(f.claim(one, 100)); n != 11 { // ceil(20 / 2 * 1.1)
 		t.Fatalf("claimed %d, want the fair share of 11", n)
 	}
-	f.sql(`UPDATE start_job SET available_at = now() - interval '3 seconds'`)
-	rest := must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), one, 100, 11, 100))
-	if len(rest) != 9 {
-		t.Fatalf("claimed %d of the 9 that waited", len(rest))
+	for _, c := range []struct {
+		age  string
+		want int
+	}{
+		{"1 second", 0},
+		{"3 seconds", 5}, // half of 9
+		{"3 seconds", 2}, // half of the rest
+		{"6 seconds", 2}, // two does not look
+	} {
+		f.sql(`UPDATE start_job SET available_at = now() - $1::interval`, c.age)
+		if n := len(must[[]store.Claim](f)(f.ClaimIfFree(t.Context(), one, 100, 20, 100))); n != c.want {
+			t.Errorf("claimed %d of those that waited for %s, want %d", n, c.age, c.want)
+		}
 	}
 }
 
