@@ -46,7 +46,9 @@ var rules = []rule{
 	{"the store speaks the domain's words only", is("shared/store"), func(p string) bool { return under(p, module) && p != module+"/shared/session" }, false},
 	{"secrets are sealed in one place", not(is("shared/secret")), is("github.com/tink-crypto"), true},
 	{"only these know AWS", not(is("shared/secret", "shared/cloud")), is("github.com/aws/aws-sdk-go-v2"), true},
-	{"what seals speaks the domain's words only", is("shared/secret"), func(p string) bool { return under(p, module) && p != module+"/shared/session" && p != module+"/shared/cloud" }, false},
+	{"what seals speaks the domain's words only", is("shared/secret"), func(p string) bool {
+		return under(p, module) && p != module+"/shared/session" && p != module+"/shared/cloud"
+	}, false},
 	{"HTTP goes through the use cases", is("functions/httpapi"), own("shared/wasim", "shared/pgserver"), false},
 	{"the use cases know no keys", is("functions/control"), own("functions/access", "shared/apikey"), true},
 	{"who may do what is apart from what is done", is("functions/access"), own("functions/control"), false},
