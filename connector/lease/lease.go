@@ -184,7 +184,7 @@ func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, t
 				return
 			case b.err != nil:
 				log.Warn("the lease was not renewed", "trust_left", trust.Left().Round(time.Millisecond).String(), "error", b.err.Error())
-				next.Reset(backoff.Jitter(config.Beat / 4))
+				next.Reset(backoff.Jitter(config.Beat / retriesPerBeat))
 			default:
 				if trust.renew(b.sent) {
 					end.Reset(trust.Left())
@@ -194,6 +194,12 @@ func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, t
 		}
 	}
 }
+
+// retriesPerBeat makes the pause after a beat that failed so short that a
+// database which was away for five seconds costs nothing: in the worst case a
+// beat is sent into the start of that, 4.4 s after the last good one, and given up
+// after five, which leaves half a second of the trust for the next.
+const retriesPerBeat = 16
 
 // untilBeat is the pause before the next beat, counted from when the last one
 // was sent, as trust is: where every answer is slow, beats must not be rarer.

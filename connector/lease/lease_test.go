@@ -29,7 +29,11 @@ type fakeStore struct {
 	answer time.Duration // how long a beat takes; negative: until the context ends, or longer
 	stuck  time.Duration // how much longer than its context a beat takes
 	down   bool          // guarded by mu; beats fail at once
+	silent time.Time     // guarded by mu; beats that are sent until then are lost
 }
+
+// storeAnswer is how long the store waits for an answer to a beat.
+const storeAnswer = 5 * time.Second
 
 func (f *fakeStore) Register(_ context.Context, _ store.Connector, ttl time.Duration) error {
 	f.mu.Lock()
@@ -41,10 +45,14 @@ func (f *fakeStore) Register(_ context.Context, _ store.Connector, ttl time.Dura
 
 func (f *fakeStore) RenewHeld(ctx context.Context, _ session.ConnectorID, ttl time.Duration) error {
 	f.mu.Lock()
-	answer, down := f.answer, f.down
+	answer, down, silent := f.answer, f.down, time.Now().Before(f.silent)
 	f.beats++
 	f.mu.Unlock()
 	if down {
+		return session.ErrUnavailable
+	}
+	if silent {
+		time.Sleep(storeAnswer)
 		return session.ErrUnavailable
 	}
 	if answer < 0 {
@@ -114,6 +122,26 @@ func TestALeaseIsKeptOnASlowDatabase(t *testing.T) {
 			})
 			if err != nil {
 				t.Errorf("answers after %v: %v", answer, err)
+			}
+		})
+	}
+}
+
+// TestFiveSecondsOfSilenceAreSurvived: whenever the database falls silent, five
+// seconds of it end nothing. A beat that is sent into the silence is lost, and
+// given up after five seconds, as the store gives up an answer.
+func TestFiveSecondsOfSilenceAreSurvived(t *testing.T) {
+	for round := range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeStore{}
+			err := Hold(t.Context(), f, store.Connector{ID: "c"}, defaults(t), quiet, func(ctx context.Context, _ *Trust) error {
+				time.Sleep(time.Minute + time.Duration(round)*47*time.Millisecond)
+				f.set(func(f *fakeStore) { f.silent = time.Now().Add(5 * time.Second) })
+				time.Sleep(time.Minute)
+				return context.Cause(ctx)
+			})
+			if err != nil {
+				t.Errorf("round %d: %v", round, err)
 			}
 		})
 	}

@@ -107,6 +107,7 @@ type Timing struct {
 	Patience        time.Duration  // how long a device is tried to be unlinked before its credentials are removed all the same
 	Refresh         time.Duration  // how long asking for the client version may take
 	Pause           backoff.Policy // between connection attempts
+	Refused         backoff.Policy // the same after a login that WhatsApp refused
 	MaxRefusals     int            // refused logins in a row before giving up
 	MaxQRSets       int            // sets of codes shown when the connection is lost while waiting for a scan
 }
@@ -120,7 +121,9 @@ func DefaultTiming() Timing {
 		PairPhone: 10 * time.Second, Unlink: 10 * time.Second, Patience: 2 * time.Minute, Refresh: 10 * time.Second,
 		// Everything is back within 30 s of an outage, however long it was. The
 		// pacer, not this, keeps a process's connects from being too many.
-		Pause:       backoff.Policy{Base: time.Second, Max: 20 * time.Second},
+		Pause: backoff.Policy{Base: time.Second, Max: 20 * time.Second},
+		// Logins that are refused one after the other are what gets a number banned.
+		Refused:     backoff.Policy{Base: 3 * time.Second, Max: 20 * time.Second},
 		MaxRefusals: 5, MaxQRSets: 3,
 	}
 }
@@ -148,9 +151,9 @@ type Outcome struct {
 	Handover Handover // empty: it was not handed over
 	// Report is the last state, to be written with the release.
 	Report store.Report
-	// Fenced: somebody else holds the session, or the process lost its lease;
-	// nothing must be written.
-	Fenced bool
+	// Fenced is why nothing must be written: somebody else holds the session, or
+	// the process lost its lease. Nil otherwise.
+	Fenced error
 	// Erased: nothing of the session is left here, and its rows are to go.
 	Erased bool
 	// Panicked: a bug ended the term.

@@ -90,7 +90,8 @@ func (r *Runner) onDisconnected() {
 		r.onScanLost()
 	case linking: // the far side closed before it asked to reconnect
 		r.onReconnectNeeded()
-	case dialing, loggingIn:
+	case dialing, loggingIn: // a refusal for now looks like this
+		r.endGrace()
 		r.lost(reason{code: session.Reconnecting, detail: "WhatsApp closed the connection during the login"})
 	}
 }
@@ -143,6 +144,7 @@ func (r *Runner) onHoldingChecked(c holdingChecked) {
 }
 
 func (r *Runner) onRefused(e event.Refused) {
+	r.endGrace()
 	r.refusals++
 	why := reason{code: session.ConnectFailure(e.Code), detail: e.Message}
 	if r.refusals >= r.deps.Timing.MaxRefusals {
@@ -162,6 +164,7 @@ func (r *Runner) onOutdated() {
 		return
 	}
 	r.refreshed = true
+	r.endGrace()
 	r.link.close()
 	if !r.move(pausing, reason{code: session.ClientOutdated}) {
 		return

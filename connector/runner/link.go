@@ -136,22 +136,22 @@ func (r *Runner) onDialFailed(err error) {
 		r.loggedOut("its credentials are no longer in the device store")
 		return
 	}
-	r.log.Warn("connection attempt failed", "attempt", r.attempts+1, "error", clean(err.Error()))
+	code := session.Unreachable
 	switch {
 	case errors.Is(err, event.ErrStore):
-		r.lost(reason{code: session.StoreError})
+		code = session.StoreError
 	case r.config.Config.Proxy != nil:
-		r.lost(reason{code: session.ProxyError})
-	default:
-		r.lost(reason{code: session.Unreachable})
+		code = session.ProxyError
 	}
+	r.log.Warn("connection attempt failed", "reason", string(code), "attempt", r.attempts[code]+1, "error", clean(err.Error()))
+	r.lost(reason{code: code})
 }
 
 // lost closes the connection and pauses before the next attempt. After a lost
 // working connection the session shows as WORKING for the grace.
 func (r *Runner) lost(why reason) {
 	if r.phase == working && time.Since(r.connectedAt) >= r.deps.Timing.Stable {
-		r.attempts = 0
+		r.attempts = nil
 	}
 	r.link.close()
 	r.reconnects.Add(time.Now())
@@ -159,13 +159,26 @@ func (r *Runner) lost(why reason) {
 	r.pause(why)
 }
 
-// pause waits before the next attempt, longer each time.
+// pause waits before the next attempt, longer each time that the same reason
+// ends one: a network that fails says nothing about how long a refusal lasts.
 func (r *Runner) pause(why reason) {
-	r.attempts++
-	why.retryIn = r.deps.Timing.Pause.Pause(r.attempts)
+	if r.attempts == nil {
+		r.attempts = map[session.ReasonCode]int{}
+	}
+	r.attempts[why.code]++
+	policy := r.deps.Timing.Pause
+	if refusal(why.code) {
+		policy = r.deps.Timing.Refused
+	}
+	why.retryIn = policy.Pause(r.attempts[why.code])
 	if r.move(pausing, why) {
 		r.setTimer(why.retryIn)
 	}
+}
+
+// refusal reports whether a reason is an answer of WhatsApp to a login.
+func refusal(code session.ReasonCode) bool {
+	return code == session.ClientOutdated || code.IsConnectFailure()
 }
 
 // reconnect closes the connection and dials at once, where the plan says so.

@@ -54,7 +54,7 @@ func (w *world) checkEnd(seed uint64) {
 	if o.Panicked {
 		w.Errorf("seed %d: panicked", seed)
 	}
-	if w.take(); !o.Fenced && o.Report.State == "" {
+	if w.take(); o.Fenced == nil && o.Report.State == "" {
 		w.Errorf("seed %d: no last report", seed)
 	}
 	w.after(time.Hour)

@@ -57,8 +57,8 @@ type Runner struct {
 	writes  *writes
 	pairing pairing
 
-	attempts    int // connection attempts in a row that did not last
-	refusals    int // refused logins in a row
+	attempts    map[session.ReasonCode]int // connection attempts in a row that did not last, by what ended them
+	refusals    int                        // refused logins in a row
 	refreshed   bool
 	connectedAt time.Time
 	heard       time.Time        // WhatsApp's last sign of life on connections that are closed
@@ -226,7 +226,7 @@ func (r *Runner) hear(m message) {
 	case released:
 		r.handOver(Drained)
 	case movedAway:
-		if r.phase == working && r.probing == 0 {
+		if r.phase == working && r.probing != r.link.attempt {
 			r.handOver(MovedAway)
 		}
 	case writeFenced:
@@ -289,9 +289,8 @@ func (r *Runner) endFenced(cause error) {
 	if r.phase == ended {
 		return
 	}
-	r.log.Warn("term ended by the fleet", "cause", fmt.Sprint(cause))
 	r.phase = ended
-	r.outcome.Fenced = true
+	r.outcome.Fenced = cause
 }
 
 func (r *Runner) countPanic(p panicked) {
@@ -372,7 +371,7 @@ func sameProxy(a, b *session.Proxy) bool {
 // restart connects anew, as the first time.
 func (r *Runner) restart() {
 	r.level.Set(telemetry.Level(r.config.Config.Log.Level))
-	r.attempts, r.refusals, r.refreshed, r.pairing.sets = 0, 0, false, 0
+	r.attempts, r.refusals, r.refreshed, r.pairing.sets = nil, 0, false, 0
 	r.link.close()
 	r.endGrace()
 	if r.move(pausing, reason{}) {

@@ -167,7 +167,7 @@ func (w *world) wantEnd(want string) {
 
 func showEnd(o Outcome) string {
 	switch {
-	case o.Fenced:
+	case o.Fenced != nil:
 		return "fenced"
 	case o.Panicked:
 		return "panicked"

@@ -86,7 +86,7 @@ func (b balance) share(held int) int {
 // they go on to the level: from there on the gap is small, so that nothing goes
 // to and fro.
 func balanceOf(me session.ConnectorID, held int, loads []store.Load, settle time.Duration, moving bool) balance {
-	others := slices.DeleteFunc(slices.Clone(loads), func(l store.Load) bool { return l.ID == me || l.Age < settle })
+	others := slices.DeleteFunc(slices.Clone(loads), func(l store.Load) bool { return l.ID == me || l.Draining || l.Age < settle })
 	low, high := levelOf(held, others)
 	emptiest := held
 	for _, l := range others {

@@ -17,13 +17,16 @@ import (
 func (s *Supervisor) drain(authority context.Context) error {
 	ctx, cancel := context.WithTimeout(authority, s.config.DrainTimeout)
 	defer cancel()
-	others := s.tellDraining(ctx)
+	s.tellDraining(ctx)
 	terms := s.inDrainOrder()
-	s.log.Info("draining", "sessions", len(terms), "others", len(others))
+	pace := rate.NewLimiter(rate.Inf, s.config.Connects)
+	by := time.Now().Add(s.config.DrainTimeout * 2 / 3)
+	others := s.keepPace(ctx, pace, len(terms), by)
+	s.log.Info("draining", "sessions", len(terms), "others", others)
 	handed := make(chan struct{})
 	go func() {
 		defer close(handed)
-		s.handOver(ctx, terms, s.drainPace(len(terms), others))
+		s.handOver(ctx, terms, pace)
 	}()
 	poll := time.NewTicker(s.config.Poll)
 	defer poll.Stop()
@@ -36,6 +39,7 @@ func (s *Supervisor) drain(authority context.Context) error {
 			s.passOnChanges(authority)
 		case <-poll.C:
 			s.passOnChanges(authority)
+			s.keepPace(ctx, pace, s.Held(), by) // connectors come, and others begin to leave
 		}
 	}
 }
@@ -62,33 +66,49 @@ func (s *Supervisor) handOver(ctx context.Context, terms []*term, pace *rate.Lim
 	handing.Wait()
 }
 
-// tellDraining keeps the others from counting on this connector, and returns
-// how much they hold.
-func (s *Supervisor) tellDraining(ctx context.Context) []store.Load {
+// tellDraining keeps the others from counting on this connector.
+func (s *Supervisor) tellDraining(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	if err := s.store.SetDraining(ctx, s.me); err != nil {
 		s.log.Warn("the fleet could not be told of the drain", "error", err.Error())
 	}
-	others, err := s.store.Loads(ctx)
-	if err != nil {
-		s.log.Warn("the connectors that take over are not known", "error", err.Error())
-	}
-	return others
 }
 
-// drainPace is as fast as the others take sessions on and connect, so that none
-// waits with its old connection closed for its turn at the new one. It leaves a
-// third of the time for whatever goes wrong. Where nobody has room there is
-// nothing to wait for.
-func (s *Supervisor) drainPace(sessions int, others []store.Load) *rate.Limiter {
-	most := takenBy(sessions, others)
-	if most == 0 {
-		return rate.NewLimiter(rate.Inf, 0)
+// keepPace sets the pace at which sessions are handed over, by what the others
+// hold now, and returns how many take sessions on. All are to be gone by a moment
+// that leaves a third of the time for whatever goes wrong. Where the others cannot
+// be asked, the pace stays as it is.
+func (s *Supervisor) keepPace(ctx context.Context, pace *rate.Limiter, sessions int, by time.Time) (takers int) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	loads, err := s.store.Loads(ctx)
+	if err != nil {
+		s.log.Warn("the connectors that take over are not known", "error", err.Error())
+		return 0
 	}
-	whole := float64(most) / float64(s.config.Connects) // seconds that the busiest of them connects
-	longest := s.config.DrainTimeout.Seconds() * 2 / 3
-	return rate.NewLimiter(rate.Limit(float64(sessions)/min(whole, longest)), s.config.Connects)
+	leaving := 1
+	others := slices.DeleteFunc(loads, func(l store.Load) bool {
+		if l.Draining && l.ID != s.me {
+			leaving++
+		}
+		return l.Draining || l.ID == s.me
+	})
+	pace.SetLimit(s.drainPace(sessions, others, leaving, time.Until(by)))
+	return len(others)
+}
+
+// drainPace is as fast as the others take sessions on and connect, in sessions
+// per second, so that none waits with its old connection closed for its turn at
+// the new one. Connectors that leave together share that pace. Where nobody has
+// room there is nothing to wait for, nor where no time is left.
+func (s *Supervisor) drainPace(sessions int, others []store.Load, leaving int, left time.Duration) rate.Limit {
+	most := takenBy(sessions, others)
+	if most <= 0 || left <= 0 {
+		return rate.Inf
+	}
+	whole := float64(leaving*most) / float64(s.config.Connects) // seconds that the busiest of them connects
+	return rate.Limit(float64(sessions) / min(whole, left.Seconds()))
 }
 
 // takenBy is how many of the sessions one of the others may have to take at

@@ -182,6 +182,24 @@ func TestADrainIsPaced(t *testing.T) {
 	})
 }
 
+// Connectors that leave together do not hand over faster than the others connect.
+func TestDrainsShareThePace(t *testing.T) {
+	t.Parallel()
+	config := rare(100)
+	config.Connects, config.Poll = 10, time.Second
+	simulate(t, config, func(w *world) {
+		others := fleetOf(0, 90)
+		others[1].Draining = true
+		w.loads = func() []store.Load { return slices.Clone(others) }
+		w.queue(many(60)...)
+		w.leave()
+		took, err := w.wait()
+		if err != nil || took < 9*time.Second || took > 11*time.Second { // 10 at once, and then 5 a second
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
 // A drain of many sessions is done within two thirds of its time.
 func TestAPacedDrainEndsInTime(t *testing.T) {
 	t.Parallel()

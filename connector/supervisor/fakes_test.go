@@ -242,11 +242,11 @@ func (f *fakeStore) ClaimIfFree(_ context.Context, _ session.ConnectorID, slots,
 	return claims, nil
 }
 
-func (f *fakeStore) EnqueueOrphans(context.Context) (int, error) {
+func (f *fakeStore) EnqueueOrphans(context.Context) (store.Orphans, error) {
 	err := f.look("orphans")
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.orphans, err
+	return store.Orphans{Jobs: f.orphans}, err
 }
 
 // DeathUnnoticed is asked at every poll and not recorded.

@@ -18,7 +18,7 @@ import (
 // Store is the queue and the wishes of users.
 type Store interface {
 	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held, soon int) ([]store.Claim, error)
-	EnqueueOrphans(ctx context.Context) (int, error)
+	EnqueueOrphans(ctx context.Context) (store.Orphans, error)
 	DeathUnnoticed(ctx context.Context) (bool, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
 	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
@@ -228,7 +228,11 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 		case <-s.claimSoon:
 			s.claim(authority)
 		case <-s.again.C:
-			s.claim(authority)
+			if s.soon(s.Held()) > 0 {
+				s.claim(authority)
+			} else {
+				s.again.Reset(claimAgain)
+			}
 		case <-s.changesSoon:
 			s.passOnChanges(authority)
 		case <-orphans.C:
@@ -251,7 +255,8 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 }
 
 // claimAgain is when to claim again where only the pace of connects kept the
-// connector from more.
+// connector from more. While it has no turns at all, only polls claim: of the jobs
+// that waited long every look takes a part, and who is busiest must not look most.
 const claimAgain = 200 * time.Millisecond
 
 // soon is how many more sessions could be claimed and connected within a moment.
@@ -311,13 +316,16 @@ func (s *Supervisor) passOnChanges(authority context.Context) {
 func (s *Supervisor) findOrphans(authority context.Context) {
 	ctx, cancel := context.WithTimeout(authority, queryTimeout)
 	defer cancel()
-	n, err := s.store.EnqueueOrphans(ctx)
+	found, err := s.store.EnqueueOrphans(ctx)
 	if err != nil {
 		s.complain(authority, "orphans could not be looked for", err)
 		return
 	}
-	if n > 0 {
-		s.log.Info("found sessions without a holder", "count", n)
+	for _, e := range found.Ended {
+		s.log.Info("term of a dead connector ended", "session", string(e.ID), "epoch", int64(e.Epoch), "reason", "NOT_WANTED", "from", string(e.From))
+	}
+	if found.Jobs > 0 {
+		s.log.Info("found sessions without a holder", "count", found.Jobs)
 		poke(s.claimSoon)
 	}
 }
@@ -363,6 +371,12 @@ func (s *Supervisor) complain(authority context.Context, what string, err error)
 	if authority.Err() == nil {
 		s.log.Warn(what+"; trying again", "error", err.Error())
 	}
+}
+
+// ownersLog is for changes of a session's owner. Operators need them all, so the
+// level that a user sets for the session does not count.
+func (s *Supervisor) ownersLog(c store.Claim) *slog.Logger {
+	return s.log.With("session", string(c.ID), "epoch", int64(c.Epoch))
 }
 
 // logFor is a logger with a session's own level.

@@ -14,6 +14,7 @@ import (
 	"github.com/wafleet/wafleet/shared/fault"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 // term is one claimed session, from the claim to the release.
@@ -96,15 +97,23 @@ func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 			<-before.gone
 		}
 		level := new(slog.LevelVar)
-		log := s.logFor(c, level)
-		log.Info("session claimed", "linked", c.JID != "", "from", string(c.From)) // not the name: people name sessions after numbers
-		outcome := s.runTerm(ctx, t, log, level)
-		s.giveBack(ctx, t, outcome, log)
+		owners := s.ownersLog(c)
+		owners.Info("session claimed", "reason", claimReason(c), "linked", c.JID != "", "from", string(c.From)) // not the name: people name sessions after numbers
+		outcome := s.runTerm(ctx, t, s.logFor(c, level), level)
+		s.giveBack(ctx, t, outcome, owners)
 		lose(context.Canceled)
 		s.forget(t)
 		close(t.gone)
 		poke(s.claimSoon) // a slot is free
 	})
+}
+
+// claimReason is why a session was there to be claimed, for the log.
+func claimReason(c store.Claim) string {
+	if c.From != "" {
+		return "HOLDER_DIED"
+	}
+	return "START_JOB"
 }
 
 func (s *Supervisor) forget(t *term) {
@@ -121,7 +130,7 @@ func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, lev
 	last := store.Report{Term: store.Term{ID: t.claim.ID, Epoch: t.claim.Epoch}, Seen: t.claim.Wanted.Generation}
 	defer func() {
 		if value := recover(); value != nil {
-			log.Error("a panic ended the term", "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+			log.Error("a panic ended the term", "panic", telemetry.Redact(fmt.Sprint(value)), "stack", string(debug.Stack()))
 			last.State = session.Starting
 			outcome = runner.Outcome{Report: last, Panicked: true}
 		}
@@ -132,7 +141,7 @@ func (s *Supervisor) runTerm(ctx context.Context, t *term, log *slog.Logger, lev
 	opened()
 	if err != nil {
 		if ctx.Err() != nil {
-			return runner.Outcome{Fenced: true}
+			return runner.Outcome{Fenced: context.Cause(ctx)}
 		}
 		log.Error("the device store could not be opened", "error", err.Error())
 		code := session.StoreError
@@ -172,9 +181,20 @@ func (s *Supervisor) fenceOf(ctx context.Context) func() error {
 	}
 }
 
-// giveBack releases a session unless it is somebody else's already.
+// giveBack releases a session unless it is somebody else's already. Where it
+// panics, the session is found as a stray.
 func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outcome, log *slog.Logger) {
-	if outcome.Fenced || (outcome.Erased && s.erase(ctx, t, log)) {
+	defer func() {
+		if value := recover(); value != nil {
+			s.deps.Observer.Panic()
+			log.Error("a panic kept the session from being released", "panic", telemetry.Redact(fmt.Sprint(value)), "stack", string(debug.Stack()))
+		}
+	}()
+	if outcome.Fenced != nil {
+		log.Warn("term ended by the fleet", "reason", fmt.Sprint(outcome.Fenced))
+		return
+	}
+	if outcome.Erased && s.erase(ctx, t, log) {
 		return
 	}
 	report := t.judge(outcome)
@@ -187,7 +207,7 @@ func (s *Supervisor) giveBack(ctx context.Context, t *term, outcome runner.Outco
 		}
 		log.Info("session released", "state", string(report.State), "reason", string(report.Code), "handover", string(outcome.Handover))
 	case errors.Is(err, session.ErrFenced):
-		log.Warn("the session was taken over before it could be released")
+		log.Warn("the session was taken over before it could be released", "reason", string(report.Code))
 	default:
 		log.Warn("the session could not be released; it is found as an orphan", "error", err.Error())
 	}
@@ -201,7 +221,7 @@ func (s *Supervisor) erase(ctx context.Context, t *term, log *slog.Logger) bool 
 	err := s.store.EraseIfEpoch(ctx, s.me, store.Term{ID: t.claim.ID, Epoch: t.claim.Epoch})
 	switch {
 	case err == nil:
-		log.Info("session erased")
+		log.Info("session erased", "reason", "DELETED")
 	case errors.Is(err, session.ErrFenced):
 		log.Warn("the session was taken over before it could be erased")
 	default:

@@ -13,6 +13,7 @@ import (
 	"go.mau.fi/whatsmeow/proto/waWa6"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/types"
+	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/wafleet/wafleet/connector/event"
 	"github.com/wafleet/wafleet/shared/session"
@@ -28,14 +29,16 @@ const sessionLabel = "session"
 
 // Conn is one connection of a device to WhatsApp: one client, one socket.
 type Conn struct {
-	device   *Device
-	client   *whatsmeow.Client
-	sockets  *sockets
-	order    *order
-	tell     func(event.Event) // tells the caller, until the connection ends
-	cancel   context.CancelCauseFunc
-	unfollow func() bool // stops following the caller's context
-	ended    sync.Once
+	device    *Device
+	client    *whatsmeow.Client
+	sockets   *sockets
+	order     *order
+	lastWords lastWords
+	finals    map[string]nodeHandler // the handlers of finalTags
+	tell      func(event.Event)      // tells the caller, until the connection ends
+	cancel    context.CancelCauseFunc
+	unfollow  func() bool // stops following the caller's context
+	ended     sync.Once
 
 	dialed    chan struct{} // closed when whatsmeow's connect has returned
 	mu        sync.Mutex
@@ -59,7 +62,7 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{device: d, sockets: newSockets(d.term.Held), order: newOrder(), dialed: make(chan struct{})}
+	c := &Conn{device: d, sockets: newSockets(d.term.Held), order: newOrder(), finals: map[string]nodeHandler{}, dialed: make(chan struct{})}
 	fence(device, d.gate, c.order)
 	// whatsmeow's own context ends a moment after the caller's: see end.
 	var own context.Context
@@ -70,6 +73,7 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 		}
 	}
 	c.client = c.newClient(own, device)
+	c.sockets.lost = func() { d.devices.leftovers.Go(func() { c.hearOut(own) }) }
 	c.unfollow = context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
 	name := device.PushName // from here on it belongs to whatsmeow's goroutines
 
@@ -138,6 +142,11 @@ func (c *Conn) newClient(ctx context.Context, device *store.Device) *whatsmeow.C
 			return
 		}
 		c.order.before(ctx, raw)
+		if _, lost := raw.(*events.Disconnected); lost {
+			if c.hearOut(ctx); c.explained() {
+				return
+			}
+		}
 		c.tell(e)
 		c.order.after(raw)
 	})

@@ -76,6 +76,10 @@ func (c *Conn) containHandlers(client *whatsmeow.Client) {
 	for _, tag := range handlers.MapKeys() {
 		handler := handlers.MapIndex(tag)
 		contained := c.containHandler(tag.String(), handler.Convert(reflect.TypeFor[nodeHandler]()).Interface().(nodeHandler))
+		if finalTags[tag.String()] != nil {
+			c.finals[tag.String()] = contained
+			contained = c.lastWords.once(contained)
+		}
 		handlers.SetMapIndex(tag, reflect.ValueOf(contained).Convert(handler.Type()))
 	}
 }
@@ -102,6 +106,7 @@ func (c *Conn) containFrames() {
 	handle := *onFrame
 	*onFrame = func(ctx context.Context, frame []byte) {
 		defer c.contain("frame")
+		c.lastWords.hear(frame)
 		handle(ctx, frame)
 	}
 }

@@ -18,6 +18,7 @@ type Fence func() error
 // connection at once, whatever lock a library holds.
 type sockets struct {
 	held Fence
+	lost func() // called when a socket ends that nobody here has closed; nil: nobody asks
 	made time.Time
 
 	heard atomic.Int64 // ns from made to the newest byte that came in; 0: none did
@@ -135,6 +136,7 @@ type socket struct {
 	net.Conn
 	owner *sockets
 
+	lostOnce sync.Once
 	idleOnce sync.Once
 	idle     chan struct{} // closed when no reader is left outside of Read
 }
@@ -144,6 +146,9 @@ func (c *socket) Read(b []byte) (int, error) {
 		n, err := c.Conn.Read(b)
 		if n > 0 {
 			c.owner.hear()
+		}
+		if err != nil {
+			c.end()
 		}
 		if c.owner.passes() && (err == nil || !isClosed(c.owner.draining)) {
 			return n, err
@@ -163,11 +168,19 @@ func (c *socket) Write(b []byte) (int, error) {
 }
 
 func (c *socket) Close() error {
+	c.end()
 	c.owner.mu.Lock()
 	delete(c.owner.open, c)
 	c.owner.mu.Unlock()
 	c.setIdle()
 	return c.Conn.Close()
+}
+
+// end tells of the end of this socket, once, unless all are being closed.
+func (c *socket) end() {
+	if c.owner.lost != nil && !isClosed(c.owner.draining) {
+		c.lostOnce.Do(c.owner.lost)
+	}
 }
 
 func (c *socket) setIdle() { c.idleOnce.Do(func() { close(c.idle) }) }

@@ -18,7 +18,7 @@ const sweepTimeout = 20 * time.Second
 // fleet is what a sweep needs of the database.
 type fleet interface {
 	EndLeaseOfTask(ctx context.Context, task string) ([]session.ConnectorID, error)
-	EnqueueOrphans(ctx context.Context) (jobs int, err error)
+	EnqueueOrphans(ctx context.Context) (store.Orphans, error)
 	FleetStatus(ctx context.Context) (store.FleetStatus, error)
 	ForgetIdempotency(ctx context.Context, limit int) (n int, err error)
 	ForgetAudit(ctx context.Context, olderThan time.Duration, limit int) (n int, err error)
@@ -66,12 +66,15 @@ func (s sweeper) sweep(ctx context.Context) (summary, error) {
 	if err != nil {
 		return summary{}, fmt.Errorf("sweep: %w", err)
 	}
+	for _, e := range orphans.Ended {
+		s.log.InfoContext(ctx, "term of a dead connector ended", "session", string(e.ID), "epoch", int64(e.Epoch), "reason", "NOT_WANTED", "from", string(e.From))
+	}
 	status, err := s.fleet.FleetStatus(ctx)
 	if err != nil {
 		return summary{}, fmt.Errorf("sweep: %w", err)
 	}
 	return summary{
-		Orphans: orphans, Forgotten: s.forgetAnswers(ctx), Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
+		Orphans: orphans.Jobs, Forgotten: s.forgetAnswers(ctx), Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
 		OldestJobSeconds: status.OldestJob.Round(time.Millisecond).Seconds(),
 		ConnectorsAlive:  status.Alive, Slots: status.Slots, SlotsFree: status.SlotsFree,
 		OutdatedShare: status.OutdatedShare(), AuditForgotten: s.forgetAudit(ctx),

@@ -37,11 +37,11 @@ func (f *fakeFleet) EndLeaseOfTask(ctx context.Context, task string) ([]session.
 	return []session.ConnectorID{"c"}, f.call("end " + task)
 }
 
-func (f *fakeFleet) EnqueueOrphans(ctx context.Context) (int, error) {
+func (f *fakeFleet) EnqueueOrphans(ctx context.Context) (store.Orphans, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
-		return 0, errors.New("nothing bounds the sweep")
+		return store.Orphans{}, errors.New("nothing bounds the sweep")
 	}
-	return 2, f.call("enqueue")
+	return store.Orphans{Jobs: 2}, f.call("enqueue")
 }
 
 func (f *fakeFleet) FleetStatus(context.Context) (store.FleetStatus, error) {

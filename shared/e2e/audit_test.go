@@ -115,8 +115,8 @@ func TestTheAuditSeesWhatMustNotBe(t *testing.T) {
 	if err := s.store.EndLease(t.Context(), old.me); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := next.EnqueueOrphans(t.Context()); n != 1 || err != nil {
-		t.Fatalf("%d orphans, error %v", n, err)
+	if found, err := next.EnqueueOrphans(t.Context()); found.Jobs != 1 || err != nil {
+		t.Fatalf("orphans %+v, error %v", found, err)
 	}
 	second := next.claim()
 	next.report(second, session.Working)

@@ -39,6 +39,11 @@ func ConnectFailure(code int) ReasonCode {
 	return ReasonCode(fmt.Sprintf("%s%d", connectFailurePrefix, code))
 }
 
+// IsConnectFailure reports whether the code is one of ConnectFailure's.
+func (c ReasonCode) IsConnectFailure() bool {
+	return strings.HasPrefix(string(c), connectFailurePrefix)
+}
+
 // StreamError is the code for a stream error that has no word of its own. The
 // far side chooses the code, so it is cut to what fits a code.
 func StreamError(code string) ReasonCode {

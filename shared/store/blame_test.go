@@ -73,7 +73,7 @@ func TestABlamedSessionWaitsAndIsThenQuarantined(t *testing.T) {
 			t.Errorf("codes of %d sessions are left", n)
 		}
 		f.end(dead)
-		must[int](f)(f.EnqueueOrphans(t.Context()))
+		f.orphans()
 		taken := f.claim(next, 10)
 		if len(taken) != 1 || taken[0].ID != other.ID || taken[0].Faults != 0 {
 			t.Fatalf("the next one took %+v", taken)
@@ -87,7 +87,7 @@ func TestABlamedSessionWaitsAndIsThenQuarantined(t *testing.T) {
 		}
 		f.sql(`UPDATE start_job SET available_at = now()`)
 		f.end(next)
-		must[int](f)(f.EnqueueOrphans(t.Context()))
+		f.orphans()
 	}
 	f.wantStatus("culprit", session.Failed, session.Quarantined)
 	if n := f.count(`SELECT count(*) FROM start_job`); n != 0 {
@@ -139,7 +139,7 @@ func TestALateBlameReplacesTheJobOfAnOrphan(t *testing.T) {
 			dead, next := f.connector("dead"), f.connector("next")
 			c := f.claim(dead, 1)[0]
 			f.end(dead)
-			if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 1 {
+			if n := f.orphans(); n != 1 {
 				t.Fatalf("%d orphans", n)
 			}
 			if _, _, err := f.blame(dead, c.ID, quarantine); err != nil {

@@ -169,7 +169,7 @@ WITH orphans AS (
     UPDATE session_run r SET holder = NULL, epoch = r.epoch + 1, state = 'STOPPED', seen_generation = GREATEST(r.seen_generation, l.generation),
         reason_code = NULL, reason_message = NULL, reason_at = NULL, retry_at = NULL, state_at = now()
     FROM left_over l CROSS JOIN (SELECT count(*) FROM silenced) first WHERE r.session_id = l.session_id
-    RETURNING r.session_id, r.epoch
+    RETURNING r.session_id, r.epoch, l.holder
 ), cleared AS (
     UPDATE pairing q SET epoch = e.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
     FROM ended e WHERE q.session_id = e.session_id
@@ -177,17 +177,41 @@ WITH orphans AS (
     DELETE FROM connector c WHERE c.lease_until < now() - interval '1 hour'
       AND NOT EXISTS (SELECT FROM session_run r WHERE r.holder = c.id)
 )
-SELECT session_id, pg_notify('` + HintChannel + `', session_id::text) FROM orphans`
+SELECT session_id, 0, NULL, pg_notify('` + HintChannel + `', session_id::text)::text FROM orphans
+UNION ALL SELECT session_id, epoch, holder, NULL FROM ended`
+
+// Orphans is what was left without a holder.
+type Orphans struct {
+	Jobs  int // start jobs that were made
+	Ended []EndedTerm
+}
+
+// EndedTerm is a term that a dead connector left of a session that nobody wants.
+// Its epoch is the one that nobody holds.
+type EndedTerm struct {
+	Term
+	From session.ConnectorID
+}
 
 // EnqueueOrphans gives every wanted session that nobody alive holds a start
-// job, ends the terms that dead connectors left of unwanted ones, and forgets connectors that are long dead. It returns how many jobs it
-// made. Any number of processes may call it at once.
-func (s *Store) EnqueueOrphans(ctx context.Context) (int, error) {
-	ids, err := collect(ctx, s.db, "enqueue orphans", func(rows *sql.Rows) (session.ID, error) {
-		var id session.ID
-		return id, rows.Scan(&id, new(any))
+// job, ends the terms that dead connectors left of unwanted ones, and forgets
+// connectors that are long dead. Any number of processes may call it at once.
+func (s *Store) EnqueueOrphans(ctx context.Context) (found Orphans, err error) {
+	_, err = collect(ctx, s.db, "enqueue orphans", func(rows *sql.Rows) (none struct{}, err error) {
+		var ended EndedTerm
+		var from sql.NullString
+		if err := rows.Scan(&ended.ID, &ended.Epoch, &from, new(any)); err != nil {
+			return none, err
+		}
+		if from.Valid {
+			ended.From = session.ConnectorID(from.String)
+			found.Ended = append(found.Ended, ended)
+		} else {
+			found.Jobs++
+		}
+		return none, nil
 	}, enqueueOrphans)
-	return len(ids), err
+	return found, err
 }
 
 // The jobs of the dead's sessions may wait long where there is no room, and

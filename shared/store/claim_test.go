@@ -137,14 +137,14 @@ func TestSessionsOfADeadConnectorMoveAndItsWritesAreFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	const codes = `SELECT count(*) FROM pairing WHERE codes IS NOT NULL`
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 || f.count(codes) != 1 {
+	if n := f.orphans(); n != 0 || f.count(codes) != 1 {
 		t.Fatalf("%d orphans while the holder lives, %d with codes", n, f.count(codes))
 	}
 	if err := f.EndLease(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}
 	f.wantUnnoticed(true)
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 1 || f.count(codes) != 0 {
+	if n := f.orphans(); n != 1 || f.count(codes) != 0 {
 		t.Fatalf("%d orphans, want 1; %d with codes of the dead, want none", n, f.count(codes))
 	}
 	f.wantUnnoticed(false)
@@ -176,7 +176,7 @@ func TestAnUnwantedSessionOfADeadConnectorIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := `SELECT count(*) FROM session_run r JOIN pairing p USING (session_id) WHERE r.holder IS NOT NULL OR p.codes IS NOT NULL`
-	must[int](f)(f.EnqueueOrphans(t.Context()))
+	f.orphans()
 	if f.count(left) != 1 {
 		t.Fatal("ended while the holder lives")
 	}
@@ -185,8 +185,12 @@ func TestAnUnwantedSessionOfADeadConnectorIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wantUnnoticed(true)
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 || f.count(left) != 0 {
-		t.Fatalf("%d jobs, want none; %d terms or codes left, want none", n, f.count(left))
+	found := must[store.Orphans](f)(f.EnqueueOrphans(t.Context()))
+	if found.Jobs != 0 || f.count(left) != 0 {
+		t.Fatalf("%d jobs, want none; %d terms or codes left, want none", found.Jobs, f.count(left))
+	}
+	if len(found.Ended) != 1 || found.Ended[0].ID != first.ID || found.Ended[0].Epoch != first.Epoch+1 || found.Ended[0].From != old {
+		t.Errorf("ended %+v", found.Ended)
 	}
 	f.wantUnnoticed(false)
 	f.wantFenced(old, first)
@@ -267,7 +271,7 @@ func TestReleaseIsNotStop(t *testing.T) {
 				t.Errorf("%d jobs, want %d", jobs, test.jobs)
 			}
 			f.wantStatus("a", test.status, "")
-			if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
+			if n := f.orphans(); n != 0 {
 				t.Errorf("%d orphans after a release", n)
 			}
 		})

@@ -54,23 +54,23 @@ func (s *Store) SetDraining(ctx context.Context, id session.ConnectorID) error {
 	return s.oneRow(ctx, "start draining", session.ErrLeaseLost, `UPDATE connector SET draining = true WHERE id = $1`, id)
 }
 
-// Load is how much a connector that claims has taken on, as of its last
-// heartbeat.
+// Load is how much a connector has taken on, as of its last heartbeat.
 type Load struct {
-	ID    session.ConnectorID
-	Slots int
-	Held  int
-	Age   time.Duration // since it registered
+	ID       session.ConnectorID
+	Slots    int
+	Held     int
+	Age      time.Duration // since it registered
+	Draining bool          // it claims nothing more
 }
 
 const loads = `
-SELECT id, slots, held, extract(epoch FROM now() - started_at) FROM connector WHERE lease_until > now() AND NOT draining`
+SELECT id, slots, held, extract(epoch FROM now() - started_at), draining FROM connector WHERE lease_until > now()`
 
-// Loads returns the load of every connector that lives and claims.
+// Loads returns the load of every connector that lives.
 func (s *Store) Loads(ctx context.Context) ([]Load, error) {
 	return collect(ctx, s.db, "compare the connectors", func(rows *sql.Rows) (l Load, err error) {
 		var seconds float64
-		err = rows.Scan(&l.ID, &l.Slots, &l.Held, &seconds)
+		err = rows.Scan(&l.ID, &l.Slots, &l.Held, &seconds, &l.Draining)
 		l.Age = time.Duration(seconds * float64(time.Second))
 		return l, err
 	}, loads)

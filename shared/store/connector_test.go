@@ -37,7 +37,8 @@ func TestLoadsAreOfThoseWhoClaim(t *testing.T) {
 	f.sql(`UPDATE connector SET started_at = now() - interval '1 minute' WHERE id = $1`, string(two))
 	got := must[[]store.Load](f)(f.Loads(t.Context()))
 	slices.SortFunc(got, func(a, b store.Load) int { return cmp.Compare(b.Held, a.Held) })
-	if len(got) != 2 || got[0].ID != one || got[0].Held != 7 || got[0].Slots != 100 || got[1].ID != two || got[1].Held != 3 {
+	if len(got) != 3 || got[0].ID != one || got[0].Held != 7 || got[0].Slots != 100 || got[0].Draining || got[1].ID != two || got[1].Held != 3 ||
+		got[2].ID != draining || !got[2].Draining {
 		t.Fatalf("%+v", got)
 	}
 	if got[0].Age > 30*time.Second || got[1].Age < time.Minute {
@@ -98,7 +99,7 @@ func TestTheLastSignOfLifeOutlivesItsHolder(t *testing.T) {
 	if err := f.EndLease(t.Context(), me); err != nil {
 		t.Fatal(err)
 	}
-	must[int](f)(f.EnqueueOrphans(t.Context()))
+	f.orphans()
 	next := f.connector("next")
 	taken := f.claim(next, 1)
 	if len(taken) != 1 || taken[0].From != me {

@@ -139,7 +139,8 @@ func TestManySweepsAtOnceMakeEveryJobOnce(t *testing.T) {
 	made := 0
 	for range sweeps {
 		wg.Go(func() {
-			n, err := f.EnqueueOrphans(t.Context())
+			found, err := f.EnqueueOrphans(t.Context())
+			n := found.Jobs
 			if err != nil {
 				t.Error(err)
 			}

@@ -154,7 +154,7 @@ func TestAnOldDeviceIsNotUnlinkedUnlessAsked(t *testing.T) {
 	me := f.connector("c")
 	f.parked(me, "a")
 	f.sql(`UPDATE session_run SET linked_generation = 0`)
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
+	if n := f.orphans(); n != 0 {
 		t.Fatalf("%d orphans", n)
 	}
 	f.start("a")
@@ -188,7 +188,7 @@ func TestAStoppedSessionIsClaimedToBeUnlinkedAndNotAgain(t *testing.T) {
 	f.setDevice(me, c, "", c.Wanted.Generation)
 	f.release(me, report(c, session.Stopped))
 	f.wantJobs(0)
-	if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
+	if n := f.orphans(); n != 0 {
 		t.Errorf("%d orphans", n)
 	}
 	f.wantStatus("a", session.Stopped, "")
@@ -232,14 +232,14 @@ func TestWhatADeadConnectorDidNotLeaveUndone(t *testing.T) {
 				f.setDevice(dead, held, "", 9)
 			}
 			f.sql(`DELETE FROM start_job`) // as if it were lost
-			if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != 0 {
+			if n := f.orphans(); n != 0 {
 				t.Fatalf("%d orphans while the holder lives", n)
 			}
 			if err := f.EndLease(t.Context(), dead); err != nil {
 				t.Fatal(err)
 			}
 			f.wantUnnoticed(true)
-			if n := must[int](f)(f.EnqueueOrphans(t.Context())); n != c.orphans {
+			if n := f.orphans(); n != c.orphans {
 				t.Fatalf("%d orphans, want %d", n, c.orphans)
 			}
 			f.wantUnnoticed(false)

@@ -164,7 +164,7 @@ func (p *player) act(i int) {
 		if p.IntN(3) == 0 {
 			p.die(i)
 		}
-		must[int](p.fleet)(p.EnqueueOrphans(ctx))
+		p.orphans()
 	}
 }
 
@@ -248,7 +248,7 @@ func (p *player) die(i int) {
 	if err := p.EndLease(p.Context(), p.me[i]); err != nil {
 		p.Fatal(err)
 	}
-	must[int](p.fleet)(p.EnqueueOrphans(p.Context()))
+	p.orphans()
 	dead, terms := p.me[i], p.terms[i]
 	p.join(i)
 	other := 1 - i
@@ -282,7 +282,7 @@ func (p *player) check() {
 func (p *player) settle() {
 	p.die(0)
 	for range 8 {
-		must[int](p.fleet)(p.EnqueueOrphans(p.Context()))
+		p.orphans()
 		p.sql(`UPDATE start_job SET available_at = available_at - interval '3 seconds'`)
 		for i := range p.me {
 			p.take(i)

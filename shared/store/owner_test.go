@@ -44,7 +44,7 @@ func TestATakeoverEndsTheConnectionsOfTheDead(t *testing.T) {
 	if err := f.EndLease(t.Context(), dead); err != nil {
 		t.Fatal(err)
 	}
-	must[int](f)(f.EnqueueOrphans(t.Context()))
+	f.orphans()
 	if taken := f.claim(alive, 1); len(taken) != 1 || taken[0].From != dead {
 		t.Fatalf("taken %+v", taken)
 	}
@@ -69,7 +69,7 @@ func TestTheEndOfAnUnwantedTermEndsTheConnectionsOfTheDead(t *testing.T) {
 	if err := f.EndLease(t.Context(), dead); err != nil {
 		t.Fatal(err)
 	}
-	must[int](f)(f.EnqueueOrphans(t.Context()))
+	f.orphans()
 	if _, err := late.ExecContext(t.Context(), `SELECT 1`); err == nil {
 		t.Error("the dead can still write")
 	}

@@ -46,6 +46,12 @@ func newFleet(t *testing.T) *fleet {
 
 func (f *fleet) actor() store.Actor { return store.Actor{Tenant: f.tenant, Key: "test", Request: "r"} }
 
+// orphans looks for sessions without a holder, and returns how many got a job.
+func (f *fleet) orphans() (jobs int) {
+	f.Helper()
+	return must[store.Orphans](f)(f.EnqueueOrphans(f.Context())).Jobs
+}
+
 func must[T any](f *fleet) func(T, error) T {
 	return func(value T, err error) T {
 		f.Helper()
