@@ -19,7 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 
 func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }
 
-const ttl = 15 * time.Second
+// ttl outlives every test, however slow the machine: leases end where a test ends
+// them.
+const ttl = time.Hour
 
 // fleet is a database with one tenant, and helpers that fail the test.
 type fleet struct {
