@@ -11,6 +11,7 @@ import (
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 )
 
@@ -20,6 +21,9 @@ func Load(ctx context.Context, region string) (aws.Config, error) {
 	settings, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
 	if err != nil {
 		return settings, err
+	}
+	if settings.HTTPClient == nil { // each service would make its own
+		settings.HTTPClient = awshttp.NewBuildableClient()
 	}
 	settings.HTTPClient = bodyReader{settings.HTTPClient}
 	return settings, nil
