@@ -49,5 +49,11 @@
 // Pdeathsig belongs to the thread that forked, so one goroutine, locked to its thread, starts the child and waits for
 // it. The child has its own process group: a terminal's Ctrl-C reaches the parent alone, which then stops in order.
 //
+// # A pooler before it
+//
+// StartPooler runs a pgbouncer in transaction mode before a server, for tests of what must work behind one. It is found on
+// the machine or not at all. It refuses to run as root too, gets the same account, and ends by SIGTERM: by Stop, or by the
+// kernel where its parent dies.
+//
 // Supported: Linux and macOS.
 package pgserver

@@ -90,8 +90,7 @@ func TestOrphanIsStoppedByTheNextStart(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- orphan.Wait() }()
-	watched := &Server{port: first.port, password: first.password}
-	if err := watched.awaitReady(t.Context(), &process{new(child.Process)}); err != nil {
+	if err := awaitReady(t.Context(), "postgres", serverURL(first.port, first.password, ""), new(child.Process)); err != nil {
 		t.Fatal(err)
 	}
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	_ "github.com/lib/pq" // the driver that readiness is proved with
+
+	"github.com/wafleet/wafleet/shared/child"
 )
 
 const (
@@ -77,19 +79,26 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	return s, nil
 }
 
-// run starts the child and waits for its first answer. A free port that was taken meanwhile is replaced.
+// run starts the child and waits for its first answer.
 func (s *Server) run(ctx context.Context, cfg Config) error {
-	for attempt := 1; ; attempt++ {
+	if cfg.Port != 0 {
 		s.port = cfg.Port
-		if cfg.Port == 0 {
-			port, err := freePort()
-			if err != nil {
-				return err
-			}
-			s.port = port
+		return s.runOnce(ctx, cfg)
+	}
+	return onFreePort(ctx, func(port int) error {
+		s.port = port
+		return s.runOnce(ctx, cfg)
+	})
+}
+
+// onFreePort calls start with a free port, and again with another where that one was taken meanwhile.
+func onFreePort(ctx context.Context, start func(port int) error) error {
+	for attempt := 1; ; attempt++ {
+		port, err := freePort()
+		if err != nil {
+			return err
 		}
-		err := s.runOnce(ctx, cfg)
-		if err == nil || cfg.Port != 0 || attempt == portAttempts || ctx.Err() != nil || portIsFree(s.port) {
+		if err := start(port); err == nil || attempt == portAttempts || ctx.Err() != nil || portIsFree(port) {
 			return err
 		}
 	}
@@ -101,7 +110,7 @@ func (s *Server) runOnce(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if err := s.awaitReady(ctx, p); err != nil {
+	if err := awaitReady(ctx, "postgres", s.URL("postgres"), p.Process); err != nil {
 		// Whatever the way it ends, the reason is the error at hand.
 		_ = p.stop(context.WithoutCancel(ctx))
 		return fmt.Errorf("%w%s", err, out.quote())
@@ -125,11 +134,11 @@ func (s *Server) serverArgs(cfg Config) []string {
 	return args
 }
 
-// awaitReady connects until a query is answered.
-func (s *Server) awaitReady(ctx context.Context, p *process) error {
+// awaitReady connects until a query is answered. program is what the errors call it.
+func awaitReady(ctx context.Context, program, url string, p *child.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	db, err := sql.Open("postgres", s.URL("postgres"))
+	db, err := sql.Open("postgres", url)
 	if err != nil {
 		return err
 	}
@@ -144,9 +153,9 @@ func (s *Server) awaitReady(ctx context.Context, p *process) error {
 		select {
 		case <-tick.C:
 		case <-p.Gone():
-			return fmt.Errorf("postgres ended while starting: %w", exitReason(p.Err()))
+			return fmt.Errorf("%s ended while starting: %w", program, exitReason(p.Err()))
 		case <-ctx.Done():
-			return fmt.Errorf("postgres is not ready: %w (last attempt: %w)", context.Cause(ctx), pingErr)
+			return fmt.Errorf("%s is not ready: %w (last attempt: %w)", program, context.Cause(ctx), pingErr)
 		}
 	}
 }

@@ -26,6 +26,7 @@ type cluster struct {
 	mu        sync.Mutex
 	base      string                // guarded by mu; URL of the server, "" before it is known
 	server    *pgserver.Server      // guarded by mu; nil if the server is not ours
+	pooler    *pgserver.Pooler      // guarded by mu; nil before somebody needs it
 	templates map[uintptr]*template // guarded by mu; by identity of the migrate function
 }
 
@@ -100,6 +101,39 @@ func (c *cluster) set(base string, server *pgserver.Server) {
 	c.base, c.server = base, server
 }
 
+// throughPooler returns the URL of a database by way of the pooler, and starts that if there is none.
+func (c *cluster) throughPooler(direct string) (string, error) {
+	base, err := c.serverURL()
+	if err != nil {
+		return "", err
+	}
+	c.start.Lock()
+	defer c.start.Unlock()
+	c.mu.Lock()
+	pooler := c.pooler
+	c.mu.Unlock()
+	if pooler == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
+		defer cancel()
+		if pooler, err = pgserver.StartPooler(ctx, base); err != nil {
+			return "", err
+		}
+		c.mu.Lock()
+		c.pooler = pooler
+		c.mu.Unlock()
+	}
+	return pooler.Through(direct), nil
+}
+
+func (c *cluster) direct(url string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pooler == nil {
+		return url
+	}
+	return c.pooler.Direct(url)
+}
+
 func (c *cluster) templateOf(base string, migrate Migrate) *template {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,16 +183,19 @@ func fillTemplate(ctx context.Context, base, name string, migrate Migrate) error
 	return nil
 }
 
-// close stops the private server, or removes the templates from a server that stays.
+// close stops what was started, or removes the templates from a server that stays.
 func (c *cluster) close(ctx context.Context) error {
 	c.mu.Lock()
-	base, server, templates := c.base, c.server, c.templates
-	c.base, c.server, c.templates = "", nil, nil
+	base, server, pooler, templates := c.base, c.server, c.pooler, c.templates
+	c.base, c.server, c.pooler, c.templates = "", nil, nil, nil
 	c.mu.Unlock()
-	if server != nil {
-		return server.Stop(ctx)
-	}
 	var errs []error
+	if pooler != nil {
+		errs = append(errs, pooler.Stop())
+	}
+	if server != nil {
+		return errors.Join(append(errs, server.Stop(ctx))...)
+	}
 	for _, made := range templates {
 		if name, err := made.name(); err == nil {
 			errs = append(errs, execOn(ctx, base, "DROP DATABASE "+pq.QuoteIdentifier(name)+" WITH (FORCE)"))

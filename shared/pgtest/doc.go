@@ -17,6 +17,9 @@
 //
 // Without Run a private server dies with its process on Linux, and its temporary data stays for a later sweep.
 //
+// With WAFLEET_TEST_POOLER=1 the URLs lead through a pgbouncer in transaction mode, as the API's may in production; the
+// migrations and what Direct is asked for do not.
+//
 // The command in cmd/pgtest starts one server for many test processes:
 //
 //	go run ./shared/pgtest/cmd/pgtest -- go test ./...

@@ -2,16 +2,21 @@ package pgtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/wafleet/wafleet/shared/pgserver"
 )
 
 const (
 	// EnvURL names the environment variable with the URL of a server to use instead of a private one.
 	EnvURL = "WAFLEET_TEST_DATABASE_URL"
+	// EnvPooler names the environment variable that, where it is "1", lets New return URLs by way of a pooler.
+	EnvPooler = "WAFLEET_TEST_POOLER"
 	// MaxConnections is what a private server allows: many parallel tests with a pool each.
 	MaxConnections = 400
 
@@ -45,8 +50,30 @@ func New(t testing.TB, migrate Migrate) string {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
+	if os.Getenv(EnvPooler) == "1" {
+		return Pooled(t, url)
+	}
 	return url
 }
+
+// Pooled returns the URL of a database of New by way of a pgbouncer in transaction mode, which all tests of the process
+// share. Where there is no pgbouncer the test is skipped, unless CI=true says that it must not be.
+func Pooled(t testing.TB, url string) string {
+	t.Helper()
+	pooled, err := process.throughPooler(url)
+	switch {
+	case errors.Is(err, pgserver.ErrNoPooler) && os.Getenv("CI") != "true":
+		fmt.Fprintf(os.Stderr, "pgtest: %s is skipped: %v\n", t.Name(), err)
+		t.Skipf("pgtest: %v", err)
+	case err != nil:
+		t.Fatalf("pgtest: %v", err)
+	}
+	return pooled
+}
+
+// Direct returns the URL of a database of New without a pooler, for what needs a session of its own: LISTEN, advisory
+// locks, the connection that fences a connector's writes.
+func Direct(url string) string { return process.direct(url) }
 
 // Runner is what Run and Wrap need of a *testing.M; goleak's TestingM is the same.
 type Runner interface{ Run() int }

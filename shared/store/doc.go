@@ -31,6 +31,17 @@
 // or a kernel kept back, arrives after the first of its successor. (Postgres 14
 // or newer, and no pooler between connectors and Postgres.)
 //
+// # Behind a pooler
+//
+// What the control plane does works behind a pooler in transaction mode, such as
+// pgbouncer or RDS Proxy: no method relies on its session, but Listen, WithLock
+// and whatever Options.Owner is set for, which are the connectors'. A statement
+// and its arguments go in one round trip (binary_parameters=yes). As the driver
+// sends them by default, in two, the pooler gives the connection to somebody else
+// in between: of 40,000 statements of 16 clients on 8 connections 18,985 were
+// answered with the result of another, without an error (make test-pooler; 0 as
+// the store opens it).
+//
 // # Clocks
 //
 // Times in rows are the database's: now() at the writer. Callers hand in

@@ -14,15 +14,15 @@ import (
 // not exit.
 func TestTroubleUnderALockMayBeTriedAgain(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t)
-	err := f.WithLock(t.Context(), "test", func(context.Context) error {
+	s := newFleet(t).direct()
+	err := s.WithLock(t.Context(), "test", func(context.Context) error {
 		return fmt.Errorf("look at the tables: %w", os.ErrDeadlineExceeded)
 	})
 	if !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("error %v, want ErrUnavailable", err)
 	}
 	broken := errors.New("broken for good")
-	if err := f.WithLock(t.Context(), "test", func(context.Context) error { return broken }); !errors.Is(err, broken) || errors.Is(err, session.ErrUnavailable) {
+	if err := s.WithLock(t.Context(), "test", func(context.Context) error { return broken }); !errors.Is(err, broken) || errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("error %v, want the caller's own", err)
 	}
 }

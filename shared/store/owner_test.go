@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -14,7 +15,7 @@ import (
 // owned is a pool whose connections belong to a connector.
 func (f *fleet) owned(owner session.ConnectorID, held func() error) *store.Store {
 	f.Helper()
-	s := must[*store.Store](f)(store.Open(f.url, store.Options{
+	s := must[*store.Store](f)(store.Open(pgtest.Direct(f.url), store.Options{
 		MaxOpen: 2, ApplicationName: "wafleet-devices", Owner: func() session.ConnectorID { return owner }, Held: held,
 	}))
 	f.Cleanup(func() { s.Close() })
@@ -110,7 +111,7 @@ func TestAStatementThatIsGivenUpDoesNotLand(t *testing.T) {
 	if _, err := lock.Exec(`UPDATE ratchet SET step = 1`); err != nil {
 		t.Fatal(err)
 	}
-	s := must[*store.Store](f)(store.Open(f.url, store.Options{Answer: time.Second, Owner: func() session.ConnectorID { return "c" }}))
+	s := must[*store.Store](f)(store.Open(pgtest.Direct(f.url), store.Options{Answer: time.Second, Owner: func() session.ConnectorID { return "c" }}))
 	t.Cleanup(func() { s.Close() })
 	if _, err := s.DB().ExecContext(t.Context(), `UPDATE ratchet SET step = 2`); err == nil {
 		t.Fatal("it did not wait for the lock")
@@ -130,7 +131,7 @@ func TestAConnectionCarriesItsOwnersName(t *testing.T) {
 	f := newFleet(t)
 	var owner atomic.Pointer[session.ConnectorID]
 	owner.Store(new(session.ConnectorID))
-	s := must[*store.Store](f)(store.Open(f.url, store.Options{
+	s := must[*store.Store](f)(store.Open(pgtest.Direct(f.url), store.Options{
 		MaxOpen: 1, ApplicationName: "wafleet-devices", Owner: func() session.ConnectorID { return *owner.Load() },
 	}))
 	t.Cleanup(func() { s.Close() })

@@ -103,7 +103,8 @@ func TestHintsArrive(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	hints := make(chan session.ID, 10)
 	done := make(chan error, 1)
-	go func() { done <- f.Listen(ctx, nil, func(id session.ID) { hints <- id }) }()
+	listening := f.direct()
+	go func() { done <- listening.Listen(ctx, nil, func(id session.ID) { hints <- id }) }()
 	if id := <-hints; id != "" {
 		t.Fatalf("first hint %q, want the empty one of a fresh connection", id)
 	}

@@ -46,6 +46,14 @@ func newFleet(t *testing.T) *fleet {
 	return &fleet{T: t, Store: s, url: url, tenant: tenant}
 }
 
+// direct is a pool that no pooler is before, for what a connector needs.
+func (f *fleet) direct() *store.Store {
+	f.Helper()
+	s := must[*store.Store](f)(store.Open(pgtest.Direct(f.url), store.Options{ApplicationName: "test"}))
+	f.Cleanup(func() { s.Close() })
+	return s
+}
+
 func (f *fleet) actor() store.Actor { return store.Actor{Tenant: f.tenant, Key: "test", Request: "r"} }
 
 // orphans looks for sessions without a holder, and returns how many got a job.
