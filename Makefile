@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test e2e chaos bench bench-fleet bench-api lint lint-security build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
+.PHONY: help run scan test test-pooler e2e e2e-aws chaos bench bench-fleet bench-lambda bench-api lint lint-security build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun
 
 help: ## Show this list
 	@echo "make ..."
@@ -29,6 +29,16 @@ test: bin/pgtest ## Run all tests on a real Postgres, with the race detector (PK
 	@if command -v "$$($(GO) env CC)" >/dev/null 2>&1; then race=-race; else race=; echo "no C compiler found: the tests run without the race detector"; fi; \
 	exec $(WITH_POSTGRES) env CGO_ENABLED=$${race:+1} $(GO) test $$race -shuffle=on -timeout=15m $(PKG)
 
+# What the API's side of the fleet does; connectors, in these tests too, have a
+# direct connection.
+POOLED = ./functions/... ./shared/store ./shared/secret ./shared/e2e/conformance
+
+test-pooler: bin/pgtest ## Run the API's tests through pgbouncer in transaction mode
+	@if ! PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null; then \
+		echo "NOTHING IS TESTED: pgbouncer is not installed (apt-get install pgbouncer)"; test "$$CI" != true; exit; fi; \
+	$(WITH_POSTGRES) env WAFLEET_TEST_POOLER=1 $(GO) test -shuffle=on -timeout=15m $(POOLED) && \
+	exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkPooler$$' -benchtime 1x ./shared/store
+
 e2e: bin/pgtest ## Run the end-to-end tests only
 	@exec $(WITH_POSTGRES) $(GO) test -shuffle=on -timeout=15m ./shared/e2e/... ./infra/local/...
 
@@ -36,10 +46,13 @@ chaos: ## Break everything at random and check that nothing is lost (CHAOS=60s C
 	@exec env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 
 bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
-	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^Benchmark(Fleet|API)$$' -benchtime 1x -timeout=15m ./shared/e2e/...
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^Benchmark(Fleet|API|Lambda)$$' -benchtime 1x -timeout=15m ./shared/e2e/...
 
 bench-fleet: bin/pgtest ## Measure a fleet in minutes: crashes, drains, a deployment, storms of starts (FLEET=moves|storm|full)
 	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkFleet$$/^$(or $(FLEET),.*)$$' -benchtime 1x -timeout=30m ./shared/e2e
+
+bench-lambda: bin/pgtest ## Measure the built Lambda programs: cold start, warm events, memory, size
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkLambda$$' -benchtime 1x -timeout=10m ./shared/e2e/coldstart
 
 bench-api: ## Measure the API over loopback: requests per second, p50, p99, round trips to a durable Postgres
 	@exec $(GO) test -run '^$$' -bench '^BenchmarkAPI$$' -benchtime 1x -timeout=10m ./shared/e2e/conformance

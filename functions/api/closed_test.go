@@ -24,7 +24,7 @@ var wishes = []string{
 func TestNothingOpensAnAPIWithoutKeys(t *testing.T) {
 	t.Parallel()
 	program := exec.Command(bootstrap.Build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
-	out := newOutput()
+	out := &bootstrap.Output{}
 	program.Stdout, program.Stderr = out, out
 	program.Env = append([]string{"DATABASE_URL=" + pgtest.New(t, migrate), "DATA_DIR=/somewhere"}, wishes...)
 	if err := program.Start(); err != nil {
@@ -34,7 +34,7 @@ func TestNothingOpensAnAPIWithoutKeys(t *testing.T) {
 		program.Process.Kill()
 		program.Wait()
 	})
-	address := out.await(t, `"msg":"listening","address":"([^"]+)"`)
+	address := out.Await(t, `"msg":"listening","address":"([^"]+)"`, nil)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for _, path := range []string{"/api/sessions", "/api/keys", "/api/server/version", "/api/sessions/a", "/api/a/auth/qr", "/api/sendText", "/api/what"} {

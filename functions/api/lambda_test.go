@@ -23,13 +23,13 @@ import (
 type lambdaFunction struct {
 	*testing.T
 	*lambdarun.Runtime
-	log         *output
+	log         *bootstrap.Output
 	databaseURL string
 }
 
 func newLambda(t *testing.T, tags string) *lambdaFunction {
 	t.Helper()
-	log, url := newOutput(), database(t)
+	log, url := &bootstrap.Output{}, database(t)
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{
 		Bootstrap: bootstrap.Build(t, tags), Log: log, Env: []string{"DATABASE_URL=" + url, "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"},
 	})

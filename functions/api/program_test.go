@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"os/exec"
-	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -52,60 +48,17 @@ func database(t *testing.T) (url string) {
 	return url
 }
 
-// output collects what a program writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	grew chan struct{} // a wake-up, never data
-}
-
-func newOutput() *output { return &output{grew: make(chan struct{}, 1)} }
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	select {
-	case o.grew <- struct{}{}:
-	default:
-	}
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// await returns the first match of a pattern with one group.
-func (o *output) await(t *testing.T, pattern string) string {
-	t.Helper()
-	find := regexp.MustCompile(pattern)
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	for {
-		if match := find.FindStringSubmatch(o.String()); match != nil {
-			return match[1]
-		}
-		select {
-		case <-o.grew:
-		case <-deadline.C:
-			t.Fatalf("no %s in:\n%s", pattern, o)
-		}
-	}
-}
-
 func TestListenServesUntilSIGTERM(t *testing.T) {
 	t.Parallel()
 	program := exec.Command(bootstrap.Build(t, "lambda.norpc"), "-listen", "127.0.0.1:0")
-	out := newOutput()
+	out := &bootstrap.Output{}
 	program.Stdout, program.Stderr = out, out
 	program.Env = []string{"DATABASE_URL=" + database(t), "DATA_DIR=/somewhere", "CORS_ORIGINS=https://app.test"}
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { program.Process.Kill() })
-	address := out.await(t, `"msg":"listening","address":"([^"]+)"`)
+	address := out.Await(t, `"msg":"listening","address":"([^"]+)"`, nil)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	ask := func(path string) int {

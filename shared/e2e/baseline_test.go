@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/wasim"
 )
@@ -21,7 +22,7 @@ import (
 // does not run beside other tests, which it would slow down.
 func TestEverythingReturnsToItsBaseline(t *testing.T) {
 	sessions, round := 2000, 250
-	if testing.Short() || len(raceFlag) > 0 {
+	if testing.Short() || bootstrap.Race() {
 		sessions, round = 160, 40
 	}
 	s := newSystem(t, options{sim: &wasim.Server{QRTimeout: time.Hour}})

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
@@ -19,36 +19,15 @@ import (
 type process struct {
 	testing.TB
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *bootstrap.Output
 	exited chan struct{}
 	once   sync.Once
-}
-
-// logBuffer keeps what a child writes and lets a test wait for a line.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
-	more chan struct{}
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	close(b.more)
-	b.more = make(chan struct{})
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) read() (text string, more <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String(), b.more
 }
 
 // connector launches a connector and waits until it is registered.
 func (s *system) connector(env ...string) *process {
 	s.Helper()
-	return s.registered(connectorBinary, env...)
+	return s.registered(program("connector"), env...)
 }
 
 // registered runs a connector's program and waits until it is registered.
@@ -75,14 +54,14 @@ const shortLease = "LEASE_TTL=3s"
 // last of a name counts.
 func (s *system) launch(env ...string) *process {
 	s.Helper()
-	return s.run(connectorBinary, quick(env)...)
+	return s.run(program("connector"), quick(env)...)
 }
 
 // launchPlain starts a connector that has production's value of whatever env
 // does not name.
 func (s *system) launchPlain(env ...string) *process {
 	s.Helper()
-	return s.run(connectorBinary, env...)
+	return s.run(program("connector"), env...)
 }
 
 // quick adds what lets a test go fast.
@@ -103,7 +82,7 @@ func (s *system) run(program string, env ...string) *process {
 // spawn starts a program with the environment of a connector.
 func (s *system) spawn(cmd *exec.Cmd, env ...string) *process {
 	s.Helper()
-	p := &process{TB: s.TB, cmd: cmd, log: &logBuffer{more: make(chan struct{})}, exited: make(chan struct{})}
+	p := &process{TB: s.TB, cmd: cmd, log: &bootstrap.Output{}, exited: make(chan struct{})}
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0",
@@ -122,7 +101,7 @@ func (s *system) spawn(cmd *exec.Cmd, env ...string) *process {
 	s.Cleanup(func() {
 		p.end()
 		if s.Failed() {
-			text, _ := p.log.read()
+			text, _ := p.log.Text()
 			s.Logf("connector log:\n%s", tail(text, 8000))
 		}
 	})
@@ -135,7 +114,7 @@ func (p *process) registered() (id session.ConnectorID, address string) {
 	p.Helper()
 	const line = "connector registered"
 	p.waitFor(line)
-	text, _ := p.log.read()
+	text, _ := p.log.Text()
 	for text := range strings.Lines(text) {
 		var said struct{ Msg, Connector, Address string }
 		if strings.Contains(text, line) && json.Unmarshal([]byte(text), &said) == nil && said.Msg == line {
@@ -161,14 +140,14 @@ func (p *process) waitFor(text string) {
 	p.Helper()
 	deadline := time.After(patience)
 	for {
-		written, more := p.log.read()
+		written, more := p.log.Text()
 		if strings.Contains(written, text) {
 			return
 		}
 		select {
 		case <-more:
 		case <-p.exited:
-			written, _ = p.log.read()
+			written, _ = p.log.Text()
 			if !strings.Contains(written, text) {
 				p.Fatalf("the connector ended before it said %q:\n%s", text, written)
 			}
@@ -203,7 +182,7 @@ func (p *process) endWithin(limit time.Duration) int {
 		case <-time.After(limit):
 			p.signal(syscall.SIGKILL)
 			<-p.exited
-			text, _ := p.log.read()
+			text, _ := p.log.Text()
 			p.Errorf("the connector did not end within %v of SIGTERM:\n%s", limit, tail(text, 4000))
 		}
 	})
@@ -225,7 +204,7 @@ func (p *process) kill() {
 // own.
 func (p *process) checkLog(secrets []string, bad ...string) {
 	p.Helper()
-	text, _ := p.log.read()
+	text, _ := p.log.Text()
 	for _, report := range strings.Split(text, "WARNING: DATA RACE")[1:] {
 		report, _, _ = strings.Cut(report, "==================")
 		if strings.Contains(topFrames(report), "github.com/wafleet/wafleet/") {

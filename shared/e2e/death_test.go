@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -82,14 +83,14 @@ func (s *system) sweep() *lambdarun.Runtime {
 	if out, err := build.CombinedOutput(); err != nil {
 		s.Fatalf("build sweep: %v\n%s", err, out)
 	}
-	log := &logBuffer{more: make(chan struct{})}
+	log := &bootstrap.Output{}
 	runtime, err := lambdarun.Start(s.Context(), lambdarun.Config{Bootstrap: program, Log: log, Env: []string{"DATABASE_URL=" + s.url}})
 	if err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() {
 		if err := runtime.Stop(); err != nil {
-			text, _ := log.read()
+			text, _ := log.Text()
 			s.Errorf("stop sweep: %v\n%s", err, text)
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 )
 
 // What the fleet aims at; session.NoCapacityAfter is the API's.
@@ -21,7 +23,7 @@ const (
 // deployment, and starts in storms. It fails where an invariant is broken; how
 // fast it is goes into the table. Times are the simulator's.
 func BenchmarkFleet(b *testing.B) {
-	if len(raceFlag) > 0 {
+	if bootstrap.Race() {
 		b.Skip("the race detector would be measured")
 	}
 	t := newTable()

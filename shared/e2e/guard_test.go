@@ -56,7 +56,7 @@ func newGuarded(t *testing.T, number int) *guarded {
 // guard starts one. Nothing but deaths may move a session.
 func (g *guarded) guard() *process {
 	g.Helper()
-	p := g.spawn(exec.Command(guardBinary, connectorBinary),
+	p := g.spawn(exec.Command(program("guard"), program("connector")),
 		"SLOTS=100", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=1000", "LEASE_TTL=10m", "REBALANCE_PER_SECOND=0")
 	g.Cleanup(func() {
 		p.end()
@@ -209,7 +209,7 @@ func TestAGuardedConnectorLeavesInOrder(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	leaving.waitFor(`"msg":"drained"`)
-	if text, _ := leaving.log.read(); strings.Contains(text, "its lease is ended") {
+	if text, _ := leaving.log.Text(); strings.Contains(text, "its lease is ended") {
 		t.Error("the guard ended a lease that the connector had ended")
 	}
 	for _, name := range g.names {

@@ -273,7 +273,7 @@ func TestAnUpdateIsInForce(t *testing.T) {
 	c := s.connector("LOG_LEVEL=WARN")
 	s.pair("a", "5511999990871", `{"config":{"log":{"level":"error"}}}`)
 	id, before := s.idOf("a"), s.sim.Stats().Logins
-	if text, _ := c.log.read(); strings.Contains(text, id) {
+	if text, _ := c.log.Text(); strings.Contains(text, id) {
 		t.Fatal("the quiet session wrote something")
 	}
 	s.want(200, "PUT", "/api/sessions/a", `{"config":{"log":{"level":"DEBUG"}}}`)

@@ -23,7 +23,7 @@ const skewVariable = "WAFLEET_TEST_CLOCK_AHEAD"
 // skewed returns a connector whose time.Now is off by what the environment
 // says. The monotonic clock, by which timers and time.Since go, is as it was.
 var skewed = sync.OnceValues(func() (program string, err error) {
-	dir := filepath.Dir(connectorBinary)
+	dir := binaries
 	overlay, err := patchClock(dir)
 	if err != nil {
 		return "", err
@@ -86,7 +86,7 @@ func (s *system) skewedConnector(ahead time.Duration, env ...string) *process {
 	}
 	c := s.registered(program, append(env, skewVariable+"="+strconv.Itoa(int(ahead.Seconds())))...)
 	var line struct{ Time time.Time }
-	written, _ := c.log.read()
+	written, _ := c.log.Text()
 	if err := json.NewDecoder(strings.NewReader(written)).Decode(&line); err != nil {
 		s.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/wasim"
 )
@@ -111,7 +112,7 @@ func (s *system) wantShown(status session.Status, reason session.ReasonCode, n i
 
 // stormSize is 1,000 where the figures of a machine are left alone.
 func stormSize() int {
-	if testing.Short() || len(raceFlag) > 0 {
+	if testing.Short() || bootstrap.Race() {
 		return 150
 	}
 	return 1000

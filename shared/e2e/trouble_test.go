@@ -261,7 +261,7 @@ func TestASessionsLogLevelIsItsOwn(t *testing.T) {
 	if echoed := s.get("loud").fields["config"].(map[string]any)["log"].(map[string]any)["level"]; echoed != "DEBUG" {
 		t.Errorf("the level is echoed as %v", echoed)
 	}
-	text, _ := c.log.read()
+	text, _ := c.log.Text()
 	for _, line := range strings.Split(text, "\n") {
 		if strings.Contains(line, s.idOf("quiet")) {
 			t.Errorf("the quiet session wrote %s", line)

@@ -1,15 +1,13 @@
 package chaos
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	_ "github.com/lib/pq"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 )
 
 // binaries is where the system's programs are, built once per test process.
@@ -22,27 +20,7 @@ var leftByToxiproxy = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(built{m}, leftByToxiproxy...) }
-
-// built runs the tests with the programs in place.
-type built struct{ m *testing.M }
-
-func (b built) Run() int {
+func TestMain(m *testing.M) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have a logger of their own
-	dir, err := os.MkdirTemp("", "wafleet-chaos-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binaries = dir
-	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, raceFlag...)
-	for _, program := range []string{"connector", "functions/api", "functions/sweep"} {
-		args = append(args, "github.com/wafleet/wafleet/"+program)
-	}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
-		return 1
-	}
-	return b.m.Run()
+	goleak.VerifyTestMain(bootstrap.With(m, &binaries, "connector", "functions/api", "functions/sweep"), leftByToxiproxy...)
 }

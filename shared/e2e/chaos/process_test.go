@@ -1,17 +1,17 @@
 package chaos
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 )
 
 // leaveTime is how long a process may take to leave, whatever is cut.
@@ -23,27 +23,9 @@ type process struct {
 	name   string
 	ready  string // what is in its log once it hears signals
 	cmd    *exec.Cmd
-	log    logBuffer
+	log    bootstrap.Output
 	exited chan struct{}
 	asked  atomic.Bool // to end
-}
-
-// logBuffer keeps what a process writes.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // start makes the process run.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/contract"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
 )
@@ -39,7 +40,7 @@ func (s *system) newDoor(name, address string) *door {
 // newListener runs the listener; env lines come last, and count.
 func (s *system) newListener(env ...string) *door {
 	s.Helper()
-	p := s.launch(apiBinary, []string{"-listen", "127.0.0.1:0"}, s.apiEnv(append([]string{"DATA_DIR=" + s.data}, env...)...)...)
+	p := s.launch(program("api"), []string{"-listen", "127.0.0.1:0"}, s.apiEnv(append([]string{"DATA_DIR=" + s.data}, env...)...)...)
 	return s.newDoor("listener", p.await(`"msg":"listening","address":"([^"]+)"`))
 }
 
@@ -48,13 +49,13 @@ func (s *system) newLambda() *door {
 	var runtimes []*lambdarun.Runtime
 	for range lambdas {
 		log := s.newLog("lambda")
-		runtime, err := lambdarun.Start(s.Context(), lambdarun.Config{Bootstrap: apiBinary, Log: log, Env: s.apiEnv("SQLITE_AVAILABLE=true", quickExit)})
+		runtime, err := lambdarun.Start(s.Context(), lambdarun.Config{Bootstrap: program("api"), Log: log, Env: s.apiEnv("SQLITE_AVAILABLE=true", quickExit)})
 		if err != nil {
 			s.Fatalf("%v\n%s", err, log)
 		}
 		s.Cleanup(func() {
 			if err := runtime.Stop(); err != nil {
-				s.Errorf("stop of a Lambda: %v\n%s", err, tail(log.String()))
+				s.Errorf("stop of a Lambda: %v\n%s", err, bootstrap.Tail(log.String()))
 			}
 		})
 		runtimes = append(runtimes, runtime)

@@ -1,17 +1,15 @@
 package conformance
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/child"
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 )
 
 // process is a program that runs until the test ends.
@@ -46,71 +44,31 @@ func (p *process) end() {
 	select {
 	case <-p.run.Gone():
 		if err := p.run.Err(); err != nil {
-			p.Errorf("a program ended with %v:\n%s", err, tail(p.log.String()))
+			p.Errorf("a program ended with %v:\n%s", err, bootstrap.Tail(p.log.String()))
 		}
 	case <-time.After(patience):
 		p.run.Signal(syscall.SIGKILL)
 		<-p.run.Gone()
-		p.Errorf("a program did not end within %v of SIGTERM:\n%s", patience, tail(p.log.String()))
+		p.Errorf("a program did not end within %v of SIGTERM:\n%s", patience, bootstrap.Tail(p.log.String()))
 	}
-}
-
-func tail(text string) string {
-	const enough = 6000
-	if len(text) > enough {
-		return "..." + text[len(text)-enough:]
-	}
-	return text
 }
 
 // output keeps what a program writes.
 type output struct {
+	bootstrap.Output
 	program string
-
-	mu   sync.Mutex
-	text bytes.Buffer  // guarded by mu
-	grew chan struct{} // a wake-up, never data
 }
 
 func (s *system) newLog(program string) *output {
-	log := &output{program: program, grew: make(chan struct{}, 1)}
+	log := &output{program: program}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logs = append(s.logs, log)
 	return log
 }
 
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	select {
-	case o.grew <- struct{}{}:
-	default:
-	}
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // await returns the first match of a pattern with one group.
 func (p *process) await(pattern string) string {
 	p.Helper()
-	find := regexp.MustCompile(pattern)
-	deadline := time.After(patience)
-	for {
-		if match := find.FindStringSubmatch(p.log.String()); match != nil {
-			return match[1]
-		}
-		select {
-		case <-p.log.grew:
-		case <-p.run.Gone():
-			p.Fatalf("a program ended before it said %s:\n%s", pattern, tail(p.log.String()))
-		case <-deadline:
-			p.Fatalf("a program never said %s:\n%s", pattern, tail(p.log.String()))
-		}
-	}
+	return p.log.Await(p.TB, pattern, p.run.Gone())
 }

@@ -91,8 +91,8 @@ func (s *system) startSim() {
 // "NAME=value".
 func (s *system) connector(env ...string) *process {
 	s.Helper()
-	p := s.launch(connectorBinary, nil, append([]string{
-		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "SECRETS_KEY_FILE=" + s.key, "LISTEN=127.0.0.1:0", "LOG_LEVEL=DEBUG",
+	p := s.launch(program("connector"), nil, append([]string{
+		"DATABASE_URL=" + pgtest.Direct(s.url), "DATA_DIR=" + s.data, "SECRETS_KEY_FILE=" + s.key, "LISTEN=127.0.0.1:0", "LOG_LEVEL=DEBUG",
 		"SLOTS=1000", "CONNECTS_PER_SECOND=1000",
 		"WHATSAPP_DIAL_ADDR=" + s.sim.DialAddr(), "WHATSAPP_TLS_CA=" + s.ca, "WHATSAPP_NOISE_ROOT_KEY=" + s.sim.RootKeyHex(),
 	}, env...)...)

@@ -79,6 +79,12 @@ func (a *api) markStarted() {
 	a.started = time.Now()
 }
 
+func (a *api) age() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Since(a.started)
+}
+
 func (a *api) markReady() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

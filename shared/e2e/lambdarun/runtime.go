@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -112,6 +113,25 @@ func (r *Runtime) awaitReady(ctx context.Context) error {
 // ColdStart is the time from the start of the process to its asking for the
 // first event.
 func (r *Runtime) ColdStart() time.Duration { return r.coldStart }
+
+// Age is the time since the start of the process.
+func (r *Runtime) Age() time.Duration { return r.api.age() }
+
+// PeakMemory is the most that the process has had in memory at once, in bytes
+// (VmHWM). It knows Linux only.
+func (r *Runtime) PeakMemory() (bytes int64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kilobytes int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kilobytes); n == 1 {
+			return kilobytes << 10, nil
+		}
+	}
+	return 0, errors.New("the system does not say how much memory a process has had")
+}
 
 // PID is the process's id.
 func (r *Runtime) PID() int { return r.process.Process.Pid }

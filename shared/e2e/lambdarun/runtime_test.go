@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	goos "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -96,8 +97,11 @@ func TestEventsAreAnswered(t *testing.T) {
 	if err != nil || !strings.Contains(string(answer.Failure), `"errorMessage":"as asked"`) {
 		t.Errorf("failure %s, error %v", answer.Failure, err)
 	}
-	if runtime.ColdStart() <= 0 {
-		t.Error("no cold start")
+	if runtime.ColdStart() <= 0 || runtime.Age() < runtime.ColdStart() {
+		t.Errorf("cold start %v, age %v", runtime.ColdStart(), runtime.Age())
+	}
+	if peak, err := runtime.PeakMemory(); peak < 1<<20 && goos.GOOS == "linux" {
+		t.Errorf("peak of %d bytes, error %v", peak, err)
 	}
 	if err := runtime.Stop(); err != nil {
 		t.Error(err)

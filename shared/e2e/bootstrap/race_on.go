@@ -1,0 +1,5 @@
+//go:build race
+
+package bootstrap
+
+var raceFlag = []string{"-race"}
