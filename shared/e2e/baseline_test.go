@@ -105,31 +105,38 @@ func each(names []string, do func(i int, name string)) {
 	doing.Wait()
 }
 
-// use is what a connector has open.
+// use is what connectors have open.
 type use struct {
-	goroutines, files, heap int // of the process; files without database, heap in bytes
+	connectors              int
+	goroutines, files, heap int // of the processes; files without database, heap in bytes
 	database                int // connections to Postgres
 	sockets, held           int
 }
 
-// Slack of within: a request under way, and caches of fixed size. A leak of one
-// goroutine or file per session is above it, in full size one of a kilobyte too.
-// Connections to Postgres are pooled: their baseline is the default of
-// DATABASE_MAX_CONNS.
+// Slack of within, for each connector: a request under way, and caches of fixed
+// size. A leak of one goroutine or file per session is above it, in full size one
+// of a kilobyte too. Connections to Postgres are pooled: their baseline is the
+// default of DATABASE_MAX_CONNS.
 const (
 	slackCount  = 4
 	slackHeap   = 1 << 20
 	maxDatabase = 12
 )
 
+// within compares with one connector.
 func (u use) within(base use) bool {
-	return u.goroutines <= base.goroutines+slackCount && u.files <= base.files+slackCount && u.heap <= base.heap+slackHeap &&
-		u.database <= maxDatabase && u.sockets == 0 && u.held == 0
+	return u.heap <= u.connectors*(base.heap+slackHeap) && u.openWithin(base)
+}
+
+// openWithin is within without memory, which grows to what a process once needed.
+func (u use) openWithin(base use) bool {
+	return u.goroutines <= u.connectors*(base.goroutines+slackCount) && u.files <= u.connectors*(base.files+slackCount) &&
+		u.database <= u.connectors*maxDatabase && u.sockets == 0 && u.held == 0
 }
 
 func (u use) String() string {
-	return fmt.Sprintf("%d goroutines, %d files, %.1f MB of heap, %d connections to Postgres, %d sockets, %d sessions held",
-		u.goroutines, u.files, float64(u.heap)/(1<<20), u.database, u.sockets, u.held)
+	return fmt.Sprintf("%d connectors with %d goroutines, %d files, %.1f MB of heap, %d connections to Postgres, %d sockets, %d sessions held",
+		u.connectors, u.goroutines, u.files, float64(u.heap)/(1<<20), u.database, u.sockets, u.held)
 }
 
 // restingUse is the use after the garbage of all that went before is collected:
@@ -142,15 +149,21 @@ func (s *system) restingUse(c *process) use {
 	return s.use(c)
 }
 
-func (s *system) use(c *process) use {
+// use is what connectors have open, which are all that run.
+func (s *system) use(connectors ...*process) use {
 	s.Helper()
-	m := c.metrics()
-	database := s.rows(`SELECT count(*) FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name ~ '^wafleet-(heartbeat|connector|devices)'`)
-	return use{
-		goroutines: int(m["go_goroutines"]), files: int(m["process_open_fds"]) - database, heap: int(m["go_memstats_heap_alloc_bytes"]),
-		database: database, sockets: s.sim.Stats().Open, held: int(m["wafleet_connector_sessions_held"]),
+	u := use{connectors: len(connectors), sockets: s.sim.Stats().Open}
+	for _, c := range connectors {
+		m := c.metrics()
+		u.goroutines += int(m["go_goroutines"])
+		u.files += int(m["process_open_fds"])
+		u.heap += int(m["go_memstats_heap_alloc_bytes"])
+		u.held += int(m["wafleet_connector_sessions_held"])
 	}
+	u.database = s.rows(`SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name ~ '^wafleet-(heartbeat|connector|devices)'`)
+	u.files -= u.database
+	return u
 }
 
 // metrics reads the connector's own numbers, those without labels.

@@ -24,7 +24,7 @@ import (
 // a connector and the simulator.
 func BenchmarkStartToQR(b *testing.B) {
 	const sessions = 200
-	s := newSystem(b, options{})
+	s := newSystem(b, options{measured: true})
 	s.connector("SLOTS=1000", "LOG_LEVEL=WARN")
 	s.start("warm-up", postgresStart)
 	s.qr("warm-up")
@@ -50,7 +50,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // start jobs, claims only.
 func BenchmarkClaim(b *testing.B) {
 	const jobs, connectors, batch = 10_000, 3, 200
-	s := newSystem(b, options{})
+	s := newSystem(b, options{measured: true})
 	plant(s, jobs)
 	for b.Loop() {
 		s.exec(`INSERT INTO start_job (session_id, available_at) SELECT id, now() - interval '1 minute' FROM session ON CONFLICT DO NOTHING`)
@@ -93,7 +93,7 @@ func plant(s *system, n int) {
 
 func (s *system) exec(query string, args ...any) {
 	s.Helper()
-	db, err := sql.Open("postgres", s.url)
+	db, err := sql.Open("postgres", s.writtenBy(theTest, s.url))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func (s *system) exec(query string, args ...any) {
 // after a restart, which is how sessions usually come to a process.
 func BenchmarkMemoryPerSession(b *testing.B) {
 	const sessions = 500
-	s := newSystem(b, options{})
+	s := newSystem(b, options{measured: true})
 	env := []string{"LOG_LEVEL=WARN", "SLOTS=1000"}
 	for b.Loop() {
 		c := s.connector(env...)
@@ -148,8 +148,9 @@ func pairMany(s *system, n int) {
 			defer func() { <-slots }()
 			name := fmt.Sprint("s", i+1)
 			s.start(name, quietStart)
-			shown := s.call("GET", "/api/"+name+"/auth/qr?format=raw", "")
-			if _, err := s.sim.Scan(fmt.Sprint(5511900000000+i), shown.text("value")); err != nil {
+			number := fmt.Sprint(5511900000000 + i)
+			s.secret(number)
+			if _, err := s.sim.Scan(number, s.qr(name)); err != nil {
 				s.Error(err)
 			}
 		})

@@ -83,12 +83,12 @@ func (s *system) run(program string, env ...string) *process {
 func (s *system) spawn(cmd *exec.Cmd, env ...string) *process {
 	s.Helper()
 	p := &process{TB: s.TB, cmd: cmd, log: &bootstrap.Output{}, exited: make(chan struct{})}
-	p.cmd.Env = append([]string{
+	p.cmd.Env = s.audited(append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0",
 		"WHATSAPP_DIAL_ADDR=" + s.sim.DialAddr(), "WHATSAPP_TLS_CA=" + s.ca, "WHATSAPP_NOISE_ROOT_KEY=" + s.sim.RootKeyHex(),
 		"GORACE=halt_on_error=0 exitcode=0",
-	}, env...)
+	}, env...))
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -216,9 +216,14 @@ func (p *process) checkLog(secrets []string, bad ...string) {
 			p.Errorf("the log says %q:\n%s", bad, tail(text, 4000))
 		}
 	}
+	noSecretIn(p.TB, "the log", text, secrets)
+}
+
+func noSecretIn(t testing.TB, what, text string, secrets []string) {
+	t.Helper()
 	for _, secret := range secrets {
 		if strings.Contains(text, secret) {
-			p.Errorf("the log holds a secret: %.20s...", secret)
+			t.Errorf("%s holds a secret: %.20s...", what, secret)
 		}
 	}
 }

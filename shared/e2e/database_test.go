@@ -3,7 +3,10 @@ package e2e
 import (
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
 )
@@ -42,6 +45,41 @@ func TestAShortLossOfTheDatabaseTouchesNoSession(t *testing.T) {
 	if s.get("a").text("assignedWorker") != worker || s.sim.Stats().Logins != logins {
 		t.Error("the session was moved or connected again")
 	}
+	s.invariants(c)
+}
+
+// TestFiveSilentSecondsOfTheDatabaseTouchNoSession: Postgres swallows what it is
+// told, at production's lease, wherever between two heartbeats that begins.
+func TestFiveSilentSecondsOfTheDatabaseTouchNoSession(t *testing.T) {
+	t.Parallel()
+	const lease, silence = 15 * time.Second, 5 * time.Second
+	beside(t, map[string]time.Duration{"at once": 0, "after a second": time.Second, "after two": 2 * time.Second, "after three": 3 * time.Second}, func(t *testing.T, after time.Duration) {
+		s := newSystem(t, options{})
+		l := s.databaseLink()
+		c := s.connector("DATABASE_URL=" + l.url)
+		s.pair("a", "5511999990406", postgresStart)
+		s.pair("b", "5511999990407", documentedStart)
+		// A moment between two beats, from the last one on.
+		s.eventually("a heartbeat", func() bool {
+			return s.rows(`SELECT count(*) FROM connector WHERE lease_until > now() + interval '14800 milliseconds'`) == 1
+		})
+		s.pass(after)
+		terms, logins, open := s.terms(), s.logins(), s.sockets()
+
+		l.swallow()
+		s.pass(silence)
+		l.restore()
+		s.eventuallyWithin(lease, "a heartbeat that arrives", func() bool {
+			return s.rows(`SELECT count(*) FROM connector WHERE lease_until > now() + interval '14 seconds'`) == 1
+		})
+		if now := s.terms(); now != terms || s.logins() != logins || !slices.Equal(s.sockets(), open) {
+			t.Errorf("%d more logins, connections %v, were %v; held were\n%s\nand are\n%s", s.logins()-logins, s.sockets(), open, terms, now)
+		}
+		if text := c.log.String(); strings.Contains(text, "every session is given up") {
+			t.Error("the lease was lost")
+		}
+		s.invariants(c)
+	})
 }
 
 func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
@@ -57,8 +95,10 @@ func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
 			c := s.connector("DATABASE_URL="+l.url, shortLease)
 			s.pair("a", "5511999990411", postgresStart)
 			s.pair("b", "5511999990412", documentedStart)
+			s.pair("off", "5511999990413", documentedStart)
 			worker := s.get("a").text("assignedWorker")
 			lose(l)
+			s.stop("off")
 			c.waitFor("every session is given up")
 			s.eventually("the end of the sockets", func() bool { return s.sim.Stats().Open == 0 })
 			s.wait("a", session.Starting)
@@ -68,6 +108,7 @@ func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
 			if s.get("a").text("assignedWorker") == worker {
 				t.Error("the connector goes on under the id whose lease it lost")
 			}
+			s.invariants(c)
 			if code := c.end(); code != 0 {
 				t.Errorf("exit code %d", code)
 			}

@@ -84,7 +84,7 @@ func (s *system) sweep() *lambdarun.Runtime {
 		s.Fatalf("build sweep: %v\n%s", err, out)
 	}
 	log := &bootstrap.Output{}
-	runtime, err := lambdarun.Start(s.Context(), lambdarun.Config{Bootstrap: program, Log: log, Env: []string{"DATABASE_URL=" + s.url}})
+	runtime, err := lambdarun.Start(s.Context(), lambdarun.Config{Bootstrap: program, Log: log, Env: s.audited([]string{"DATABASE_URL=" + s.url})})
 	if err != nil {
 		s.Fatal(err)
 	}

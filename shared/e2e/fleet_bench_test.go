@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +43,8 @@ func benchMoves(b *testing.B, t *table) {
 	f.crash(b, false)
 	f.replaceAll(3, calm, still)
 	f.crash(b, true)
+	f.replaceAll(3, calm, still)
+	f.zombie(b)
 	f.replaceAll(2, calm, still, fmt.Sprint("SLOTS=", f.sessions/2))
 	f.drain(b)
 	f.replaceAll(3, calmBalanced)
@@ -79,6 +83,51 @@ func (f *fleet) crash(b *testing.B, reported bool) {
 	f.say("back after %v, now %v", s, f.shares())
 	f.row(name+": until logged in", s, "p99 <= "+seconds(aim), s.p99 <= aim)
 	f.invariant(b, name+": sessions back", fmt.Sprint(s.n), fmt.Sprint(len(devices)), s.n == len(devices))
+}
+
+// frozenFor is how long a zombie is away: twice as long as its lease.
+const frozenFor = 30 * time.Second
+
+// zombie freezes the fullest of three, lets the others take over, and thaws it: it
+// may send nothing and change nothing of a device.
+func (f *fleet) zombie(b *testing.B) {
+	b.Helper()
+	frozen := f.fullest()
+	devices, since, late := f.devicesOf(frozen), f.sim.LastSeq(), f.sim.Stats().LateFrames
+	f.say("zombie: a connector with %d sessions is frozen for %s", len(devices), seconds(frozenFor))
+	frozen.signal(syscall.SIGSTOP)
+	began := time.Now()
+	last := f.quietOnce(calm, func() bool {
+		logins := loginsIn(f.sim.EventsSince(since), since)
+		return time.Since(began) >= frozenFor && !slices.ContainsFunc(devices, func(device string) bool { return logins[device].IsZero() }) &&
+			f.rows(`SELECT count(*) FROM session_run WHERE state = 'WORKING' AND holder <> '`+string(frozen.id)+`'`) == f.sessions
+	})
+	before := f.deviceRows()
+	f.say("the last of them is back after %s; thawed, with %d rows of devices", seconds(last.Sub(began)), len(before))
+	frozen.signal(syscall.SIGCONT)
+	thawed := time.Now()
+	frozen.id = frozen.restarted(frozen.id)
+	f.quiet(calm)
+	moved := differences(before, f.deviceRows())
+	sent := f.sim.Stats().LateFrames - late
+	f.say("back under another id, quiet after %s, now %v", seconds(time.Since(thawed)), f.shares())
+	f.invariant(b, fmt.Sprintf("zombie of %d sessions: moved ratchets, rows of devices that differ", len(devices)), fmt.Sprintf("%d of %d", len(moved), len(before)), "0", len(moved) == 0)
+	f.invariant(b, "zombie: frames sent after the thaw", fmt.Sprint(sent), "0", sent == 0)
+	if len(moved) > 0 {
+		b.Logf("rows that differ:\n%s", strings.Join(moved[:min(len(moved), 10)], "\n"))
+	}
+}
+
+// differences are the lines that only one of two sorted lists has.
+func differences(a, b []string) (only []string) {
+	for _, pair := range [][2][]string{{a, b}, {b, a}} {
+		for _, line := range pair[0] {
+			if _, found := slices.BinarySearch(pair[1], line); !found {
+				only = append(only, line)
+			}
+		}
+	}
+	return only
 }
 
 // drain lets one of two full connectors leave, when two others share what the

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,6 @@ type fleet struct {
 	*table
 	sessions int
 	members  []*member // those that run, oldest first
-	launched int
 }
 
 type member struct {
@@ -51,10 +49,9 @@ const fleetSlots = "SLOTS=400"
 func newFleet(b *testing.B, t *table, sessions int) *fleet {
 	b.Helper()
 	f := &fleet{
-		system: newSystem(b, options{sim: &wasim.Server{EventLimit: 1 << 19}, allowDouble: true}), // the table judges
+		system: newSystem(b, options{sim: &wasim.Server{EventLimit: 1 << 19, FinalDelay: neverCloses}, allowDouble: true, allowFaults: true}), // the table judges
 		table:  t, sessions: sessions,
 	}
-	f.audit()
 	f.join("CONNECTS_PER_SECOND=500")
 	f.join("CONNECTS_PER_SECOND=500")
 	pairMany(f.system, sessions)
@@ -65,9 +62,7 @@ func newFleet(b *testing.B, t *table, sessions int) *fleet {
 // join starts a connector as production does, but for env.
 func (f *fleet) join(env ...string) *member {
 	f.Helper()
-	f.launched++
-	url := "DATABASE_URL=" + f.urlOf(fmt.Sprint("process ", f.launched))
-	m := &member{process: f.launchPlain(append([]string{url, fleetSlots}, env...)...)}
+	m := &member{process: f.launchPlain(append([]string{fleetSlots}, env...)...)}
 	m.id, _ = m.registered()
 	f.members = append(f.members, m)
 	return m
@@ -115,6 +110,12 @@ func (f *fleet) end() {
 // while, and returns when the last one did.
 func (f *fleet) quiet(calm time.Duration) (last time.Time) {
 	f.Helper()
+	return f.quietOnce(calm, func() bool { return f.sim.Stats().Authed == f.sessions })
+}
+
+// quietOnce is quiet with another idea of who is logged in.
+func (f *fleet) quietOnce(calm time.Duration, complete func() bool) (last time.Time) {
+	f.Helper()
 	seq := uint64(0)
 	f.eventuallyWithin(fleetPatience, "a quiet fleet", func() bool {
 		for _, e := range f.sim.EventsSince(seq) {
@@ -123,7 +124,7 @@ func (f *fleet) quiet(calm time.Duration) (last time.Time) {
 				last = e.Time
 			}
 		}
-		return f.sim.Stats().Authed == f.sessions && time.Since(last) >= calm
+		return time.Since(last) >= calm && complete()
 	})
 	return last
 }

@@ -43,11 +43,15 @@ func (t tap) Handle(_ context.Context, r slog.Record) error {
 // enough to freeze it first, on a busy machine too.
 const onTheWay = 6 * time.Second
 
+// neverCloses is the delay of a simulator that leaves a replaced socket open, so
+// that a frame which it still sends is seen.
+const neverCloses = 5 * time.Minute
+
 // delayed returns a simulator in which what follows on the first event of a
 // kind is on the way for so long. It never closes a connection of its own
-// accord: a frame that a replaced socket still sends is seen.
+// accord.
 func delayed(kind wasim.Kind) *wasim.Server {
-	sim := &wasim.Server{FinalDelay: 5 * time.Minute}
+	sim := &wasim.Server{FinalDelay: neverCloses}
 	var once sync.Once
 	sim.Logger = newTap(func(seen wasim.Kind) {
 		if seen == kind {
@@ -115,7 +119,7 @@ func TestWhatWaitsForAFrozenConnectorIsLeftAlone(t *testing.T) {
 			seen, open := s.connectionInfo(frozen.ID)
 			return open && seen.FramesOut > frozen.FramesOut
 		})
-		before := s.deviceRows()
+		before := s.deviceRows("session_run", "pairing")
 		late := s.sim.Stats().LateFrames
 
 		first.signal(syscall.SIGCONT)
@@ -131,7 +135,7 @@ func TestWhatWaitsForAFrozenConnectorIsLeftAlone(t *testing.T) {
 		if got := s.sim.Stats().LateFrames; got != late {
 			t.Errorf("%d late frames", got-late)
 		}
-		if diff := cmp.Diff(before, s.deviceRows()); diff != "" {
+		if diff := cmp.Diff(before, s.deviceRows("session_run", "pairing")); diff != "" {
 			t.Errorf("the thawed connector changed rows:\n%s", diff)
 		}
 		s.wait("a", session.Working)
@@ -139,6 +143,7 @@ func TestWhatWaitsForAFrozenConnectorIsLeftAlone(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 		s.wait("a", session.Working)
+		s.invariants(first)
 	})
 }
 
@@ -168,16 +173,16 @@ func (s *system) connectionInfo(id uint64) (info wasim.ConnectionInfo, open bool
 	return all[i], true
 }
 
-// deviceRows returns every row that belongs to the only device of the system,
-// and what its session's holder writes, as text.
-func (s *system) deviceRows() []string {
+// deviceRows returns every row of devices in Postgres, and of other tables, as
+// text.
+func (s *system) deviceRows(others ...string) []string {
 	s.Helper()
 	tables := s.texts(`SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name LIKE 'whatsmeow_%' ORDER BY 1`)
 	if len(tables) < 10 {
 		s.Fatalf("the tables of devices are %v", tables)
 	}
 	var rows []string
-	for _, table := range append(tables, "session_run", "pairing") {
+	for _, table := range append(tables, others...) {
 		for _, row := range s.texts(fmt.Sprintf(`SELECT r::text FROM %q r ORDER BY 1`, table)) {
 			rows = append(rows, table+" "+row)
 		}

@@ -19,7 +19,7 @@ func TestOneConnectorIsCutOffFromWhatsApp(t *testing.T) {
 		s.pair("a", "5511999990531", postgresStart)
 		s.pair("b", "5511999990532", documentedStart)
 		cutOff := s.get("a").text("assignedWorker")
-		s.connector("WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
+		second := s.connector("WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
 		other := s.pairElsewhere(cutOff)
 		terms, before := s.terms(), s.sim.Stats().Logins
 
@@ -54,6 +54,7 @@ func TestOneConnectorIsCutOffFromWhatsApp(t *testing.T) {
 		if n := s.sim.Stats().Logins - before; n != 2 {
 			t.Errorf("%d logins, want one of each session", n)
 		}
+		s.invariants(first, second)
 	})
 }
 

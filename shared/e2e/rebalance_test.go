@@ -15,7 +15,7 @@ func TestAConnectorThatJoinsGetsItsShare(t *testing.T) {
 	const sessions = 12
 	const quick = "REBALANCE_PER_SECOND=10"
 	s := newSystem(t, options{})
-	s.connector(quick)
+	stays := s.connector(quick)
 	pairMany(s, sessions)
 	s.start("waits", postgresStart)
 	s.wait("waits", session.ScanQRCode)
@@ -46,6 +46,7 @@ func TestAConnectorThatJoinsGetsItsShare(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	s.allWorking(sessions)
+	s.invariants(stays)
 }
 
 // logins is how many logins the simulator has accepted.

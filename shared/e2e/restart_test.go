@@ -137,6 +137,7 @@ func TestAShortRestartOfPostgresTouchesNoSession(t *testing.T) {
 		}
 		s.stop("a")
 		s.eventually("the end of a's socket", func() bool { return !slices.Contains(s.sockets(), open[0]) })
+		s.invariants(c)
 		if code := c.end(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
@@ -173,10 +174,8 @@ func TestALongStopOfPostgresEndsEverySocketInTime(t *testing.T) {
 			})
 		}
 		s.scan("c", "5511999990523")
-		if n := s.rows(`SELECT count(*) FROM start_job`); n != 0 {
-			t.Errorf("%d start jobs are left", n)
-		}
 		s.noCodesLeft()
+		s.invariants(first, second)
 		for _, c := range []*process{first, second} {
 			if code := c.end(); code != 0 {
 				t.Errorf("exit code %d", code)

@@ -23,6 +23,7 @@ import (
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
@@ -44,14 +45,17 @@ type system struct {
 	key   string
 	data  string // DATA_DIR of every connector
 
-	mu      sync.Mutex
-	secrets []string // guarded by mu; must never be in a log
+	mu       sync.Mutex
+	secrets  []string // guarded by mu; must never be in a log
+	programs int      // guarded by mu; started so far
 }
 
 // options of a system; the zero value is fine.
 type options struct {
 	sim         *wasim.Server // nil: the zero value
 	allowDouble bool          // the test lets a device log in twice
+	allowFaults bool          // the test looks at the audit by itself
+	measured    bool          // figures are taken: neither audit nor log of the API
 	url         string        // of a migrated database; empty: one of the server that all tests share
 }
 
@@ -72,9 +76,22 @@ func newSystem(t testing.TB, o options) *system {
 				t.Errorf("a device was logged in %d times at once", n)
 			}
 		}
+		if !o.measured && !o.allowFaults {
+			s.noFaults(faultEpoch, faultStale)
+		}
 		s.sim.Close()
 	})
-	s.openAPI()
+	if o.measured {
+		s.openAPI(slog.New(slog.DiscardHandler))
+		return s
+	}
+	s.audit()
+	log := &bootstrap.Output{}
+	s.openAPI(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	t.Cleanup(func() {
+		text := log.String()
+		noSecretIn(t, "the log of the API", text, s.allSecrets())
+	})
 	return s
 }
 
@@ -89,7 +106,7 @@ func (s *system) startSim() {
 	}
 }
 
-func (s *system) openAPI() {
+func (s *system) openAPI(log *slog.Logger) {
 	s.Helper()
 	var err error
 	if s.store, err = store.Open(s.url, store.Options{MaxOpen: 20, ApplicationName: "e2e"}); err != nil {
@@ -98,7 +115,7 @@ func (s *system) openAPI() {
 	s.Cleanup(func() { s.store.Close() })
 	s.key = s.newKey("e2e")
 	c := control.New(s.store, control.Config{SQLiteAvailable: true})
-	s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: slog.New(slog.DiscardHandler)}))
+	s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: log}))
 	s.Cleanup(func() {
 		s.api.CloseClientConnections()
 		s.api.Close()
@@ -232,6 +249,17 @@ func (s *system) eventuallyWithin(limit time.Duration, what string, right func()
 	}
 }
 
+// pass lets time pass: what is tested takes so long.
+func (s *system) pass(d time.Duration) {
+	s.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.Context().Done():
+	}
+}
+
 // wait returns the session once it has the status, and the reason if one is
 // given.
 func (s *system) wait(name string, status session.Status, reason ...session.ReasonCode) answer {
@@ -304,7 +332,8 @@ func (s *system) scanRow(query string, into any) {
 	}
 }
 
-// noCodesLeft checks that no credential for linking is in the database.
+// noCodesLeft checks that no credential for linking is in the database. No
+// session waits for a scan.
 func (s *system) noCodesLeft() {
 	s.Helper()
 	s.eventually("the removal of pairing codes", func() bool {

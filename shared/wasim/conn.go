@@ -227,14 +227,14 @@ func (c *conn) push(node waBinary.Node) {
 	c.put(outItem{due: c.srv.due(), node: node})
 }
 
-// pushFinal queues a last stanza and the end of the connection FinalDelay after it. Nothing that the client sends from
-// now on is handled.
+// pushFinal queues a last stanza and the end of the connection FinalDelay after it is written. Nothing that the client
+// sends from now on is handled.
 func (c *conn) pushFinal(node waBinary.Node, why string) {
 	c.srv.mu.Lock()
 	c.finalLocked(why)
 	c.srv.mu.Unlock()
 	c.push(node)
-	c.put(outItem{due: c.srv.due().Add(c.srv.FinalDelay), end: DropClose, why: why})
+	c.put(outItem{pause: c.srv.FinalDelay, end: DropClose, why: why})
 }
 
 func (c *conn) finalLocked(why string) {

@@ -77,6 +77,27 @@ func TestStreamError(t *testing.T) {
 	await[*events.Disconnected](c)
 }
 
+// TestFinalDelayBeginsWithTheWrite: a last stanza that had to wait its turn is no
+// nearer to the end of the connection than any other.
+func TestFinalDelayBeginsWithTheWrite(t *testing.T) {
+	t.Parallel()
+	const delay = 500 * time.Millisecond
+	s := start(t, func(s *wasim.Server) { s.FinalDelay = delay })
+	c, jid := pair(t, s, "5511900000108")
+	s.SetLatency(2*delay, 0)
+	seq := s.LastSeq()
+	s.Notify(jid, "first")
+	s.SetLatency(0, 0)
+	if n, err := s.StreamError(jid, "599"); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	await[*events.StreamError](c)
+	told := time.Now()
+	if left := expect(t, s, seq, wasim.EventClosed).Time.Sub(told); left < delay/2 {
+		t.Errorf("closed %v after the last stanza, want %v", left, delay)
+	}
+}
+
 func TestRefuse(t *testing.T) {
 	t.Parallel()
 	s := start(t)

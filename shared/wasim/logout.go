@@ -68,7 +68,6 @@ func (s *Server) userLogout(c *conn, iq *waBinary.Node) {
 	}
 	s.record(Event{Kind: EventUserLogout, Conn: c.id, JID: d.jid().String()}, nil)
 	c.push(iqResult(iq))
-	due := s.due().Add(s.FinalDelay)
-	c.put(outItem{due: due, node: deviceRemoved()})
-	c.put(outItem{due: due.Add(s.FinalDelay), end: DropClose, why: "user logout"})
+	c.put(outItem{due: s.due(), pause: s.FinalDelay, node: deviceRemoved()})
+	c.put(outItem{pause: s.FinalDelay, end: DropClose, why: "user logout"})
 }

@@ -13,11 +13,20 @@ const maxOutbox = 16384
 
 // outItem is a stanza to write, or the way to end the connection, not before its time.
 type outItem struct {
-	due  time.Time
-	node waBinary.Node
-	raw  []byte   // if not nil, written in place of the node
-	end  DropMode // if not empty, nothing is written and the connection is ended in this way
-	why  string
+	due   time.Time
+	pause time.Duration // and not before so long after the item in front of it was written
+	node  waBinary.Node
+	raw   []byte   // if not nil, written in place of the node
+	end   DropMode // if not empty, nothing is written and the connection is ended in this way
+	why   string
+}
+
+// ready is when an item that the writer has come to may be written.
+func (i outItem) ready(now time.Time) time.Time {
+	if next := now.Add(i.pause); next.After(i.due) {
+		return next
+	}
+	return i.due
 }
 
 // plain is the item as it is before it is enciphered.
@@ -54,7 +63,8 @@ func (o *outbox) put(item outItem) bool {
 	return !full
 }
 
-// take returns the oldest item as soon as it is due, and false when ctx has ended.
+// take returns the oldest item as soon as it is ready, and false when ctx has ended. The writer asks when it has written
+// the item before.
 func (o *outbox) take(ctx context.Context) (outItem, bool) {
 	for {
 		o.mu.Lock()
@@ -64,7 +74,7 @@ func (o *outbox) take(ctx context.Context) (outItem, bool) {
 				o.items = nil
 			}
 			o.mu.Unlock()
-			return item, sleepUntil(ctx, item.due)
+			return item, sleepUntil(ctx, item.ready(time.Now()))
 		}
 		o.mu.Unlock()
 		select {

@@ -36,7 +36,7 @@ type Server struct {
 
 	RefCount     int           // QR refs per registration; 6 if 0, as WhatsApp
 	QRTimeout    time.Duration // life of a registration; 165 s if 0: whatsmeow shows 6 codes for 160 s
-	FinalDelay   time.Duration // between a last stanza and closing; 250 ms if 0, none if negative (whatsmeow may then lose the stanza)
+	FinalDelay   time.Duration // between writing a last stanza and closing; 250 ms if 0, none if negative (whatsmeow may then lose the stanza)
 	OverlapGrace time.Duration // see the package comment; 150 ms if 0
 	PairTimeout  time.Duration // how long Scan and LinkCode wait for the client; 15 s if 0
 	FewPreKeys   bool          // tell new clients that they have one pre-key, so that they upload 50 instead of 812

@@ -30,7 +30,7 @@ type options struct {
 	Host    []string `env:"WASIM_HOSTS" help:"Further host names and addresses that the TLS certificate is for."`
 
 	QRTimeout  time.Duration `name:"qr-timeout" default:"165s" env:"WASIM_QR_TIMEOUT" help:"Life of an unpaired connection."`
-	FinalDelay time.Duration `default:"250ms" env:"WASIM_FINAL_DELAY" help:"Time between a last stanza and closing; 0 closes at once."`
+	FinalDelay time.Duration `default:"250ms" env:"WASIM_FINAL_DELAY" help:"Time between writing a last stanza and closing; 0 closes at once."`
 	FewPreKeys bool          `env:"WASIM_FEW_PRE_KEYS" help:"Let new clients upload 50 pre-keys instead of 812."`
 	MinVersion string        `env:"WASIM_MIN_VERSION" help:"Refuse older clients with failure 405."`
 	Revision   uint32        `env:"WASIM_REVISION" help:"Client revision announced on the web page."`
