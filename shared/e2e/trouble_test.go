@@ -118,6 +118,36 @@ func TestReplacedByAForeignProgram(t *testing.T) {
 	s.wait("a", session.Working)
 }
 
+// TestNothingShowsAsWorkingWhileLoginsAreRefused: also not within the grace that
+// a lost connection has, from the first refusal on.
+func TestNothingShowsAsWorkingWhileLoginsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, options{})
+	c := s.connector()
+	jid := s.pair("a", "5511999990123", postgresStart)
+	if err := s.sim.FailLogin(jid, wasim.ReasonUnavailable, -1); err != nil {
+		t.Fatal(err)
+	}
+	seq := s.sim.LastSeq()
+	if _, err := s.sim.Drop(jid, wasim.DropFin); err != nil {
+		t.Fatal(err)
+	}
+	s.simEvent(seq, wasim.EventFailure)
+	s.wait("a", session.Starting)
+	for refused := 1; refused < 4; refused++ {
+		if seen := s.get("a"); seen.text("status") != string(session.Starting) || seen.reason() != session.Reconnecting {
+			t.Fatalf("after %d refusals: %s", refused, seen.body)
+		}
+		seq = s.sim.LastSeq()
+		s.simEvent(seq, wasim.EventFailure)
+	}
+	if err := s.sim.FailLogin(jid, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.wait("a", session.Working)
+	s.invariants(c)
+}
+
 func TestLostConnectionsComeBack(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*system) error{
