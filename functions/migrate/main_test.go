@@ -36,7 +36,7 @@ func TestMigrateTwice(t *testing.T) {
 
 func TestMigrateFails(t *testing.T) {
 	for url, code := range map[string]int{
-		"": 2, "mysql://u:hidden@h/x": 1, "postgres://u:hidden@127.0.0.1:1/x?sslmode=disable": 1,
+		"": 2, "mysql://u:hidden@h/x": 2, "postgres://u:hidden@127.0.0.1:1/x?sslmode=disable": 1,
 	} {
 		t.Setenv("DATABASE_URL", url)
 		var out bytes.Buffer
