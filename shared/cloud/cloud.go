@@ -11,7 +11,7 @@
 // the container's endpoint (lean.go). Without the tag it is the SDK's whole chain:
 // profiles, SSO, processes and instance metadata too, as an operator's machine has
 // them (chain.go). The chain brings the clients of four more services along, which
-// is 2.8 MB of a program that Lambda reads at every cold start.
+// is two MB of a program that Lambda reads at every cold start.
 //
 // Both obey the same variables: AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL,
 // AWS_ENDPOINT_URL_<SERVICE>, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS,

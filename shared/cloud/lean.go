@@ -1,5 +1,3 @@
-//go:build lambda.norpc
-
 package cloud
 
 import (
@@ -19,8 +17,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 )
 
-// load reads the environment. All its mistakes are reported together, by name.
-func load(_ context.Context, region string) (aws.Config, error) {
+// lean looks where Lambda and ECS put things. All mistakes are reported together,
+// by name.
+func lean(_ context.Context, region string) (aws.Config, error) {
 	var problems []error
 	settings := aws.Config{
 		Region:        firstOf(region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")),
