@@ -150,6 +150,10 @@ func TestWrongUse(t *testing.T) {
 			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE must be true or false", "LOG_LEVEL must be one of", "DATABASE_MAX_OPEN must be a whole number", `CORS_ORIGINS has entries that are no origin such as https://app.example.com: "a.test/"`},
 			not:  "hidden-",
 		},
+		"the configuration": {
+			args: []string{"-print-config"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"},
+			says: []string{"DATABASE_URL", "postgres://u:xxxxx@h/x", "RATE_LIMIT_BURST", "DATABASE_URL must say sslmode"}, not: "hidden",
+		},
 		"wrong keys": {
 			args: []string{"-listen", "127.0.0.1:0"},
 			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "SECRETS_KEY_FILE=/dev/null", "SECRETS_KMS_KEY=hidden"},

@@ -45,6 +45,12 @@ func TestMigrateFails(t *testing.T) {
 		}
 	}
 	t.Setenv("DATABASE_URL", pgtest.New(t, nil))
+	t.Setenv("DATABASE_APP_USER", "Odd Name")
+	t.Setenv("MIGRATE_TIMEOUT", "hidden")
+	var says bytes.Buffer
+	if got := run(nil, &says, &says); got != 2 || !strings.Contains(says.String(), "DATABASE_APP_USER must be") || !strings.Contains(says.String(), "MIGRATE_TIMEOUT must be") || strings.Contains(says.String(), "hidden") {
+		t.Errorf("exit %d\n%s", got, &says)
+	}
 	for _, args := range [][]string{{"down"}, {"-x"}} {
 		if got := run(args, new(bytes.Buffer), new(bytes.Buffer)); got != 2 {
 			t.Errorf("%v: exit %d", args, got)
