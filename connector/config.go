@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/caarlos0/env/v11"
 	"golang.org/x/time/rate"
 
 	"github.com/wafleet/wafleet/connector/lease"
@@ -16,19 +13,21 @@ import (
 	"github.com/wafleet/wafleet/connector/supervisor"
 	"github.com/wafleet/wafleet/connector/whatsapp"
 	"github.com/wafleet/wafleet/shared/secret"
-	"github.com/wafleet/wafleet/shared/telemetry"
+	"github.com/wafleet/wafleet/shared/settings"
 )
 
 // config is the environment of a connector.
 type config struct {
-	DatabaseURL string `env:"DATABASE_URL"`
+	settings.Database
 	DatabaseMax int    `env:"DATABASE_MAX_CONNS" envDefault:"12"`
 	Slots       int    `env:"SLOTS" envDefault:"200"`
 	DataDir     string `env:"DATA_DIR"`
 	Listen      string `env:"LISTEN" envDefault:"127.0.0.1:9090"`
-	LogLevel    string `env:"LOG_LEVEL" envDefault:"INFO"`
 	Connects    int    `env:"CONNECTS_PER_SECOND" envDefault:"25"`
 	Moves       int    `env:"REBALANCE_PER_SECOND" envDefault:"1"`
+
+	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
+	LogLevel settings.Level `env:"LOG_LEVEL" envDefault:"INFO"`
 
 	// SecretsKeyFile and SecretsKMSKey say where the key is that secrets in
 	// configs were encrypted with; at most one of the two.
@@ -54,7 +53,6 @@ type config struct {
 	QRNext            time.Duration `env:"QR_NEXT" envDefault:"20s"`
 	UnlinkPatience    time.Duration `env:"UNLINK_PATIENCE" envDefault:"2m"`
 
-	level    slog.Level
 	lease    lease.Config
 	endpoint whatsapp.Endpoint
 	secrets  secret.Place
@@ -63,45 +61,34 @@ type config struct {
 // readConfig reads and checks the environment; every mistake is reported at
 // once.
 func readConfig() (config, error) {
-	c, err := env.ParseAs[config]()
-	if err != nil {
-		return c, err
-	}
-	var problems []error
-	complain := func(ok bool, format string, args ...any) {
-		if !ok {
-			problems = append(problems, fmt.Errorf(format, args...))
-		}
-	}
-	complain(c.DatabaseURL != "", "DATABASE_URL is missing: the fleet's Postgres, such as postgres://user:password@host:5432/wafleet?sslmode=verify-full")
-	complain(c.DatabaseMax >= minConns, "DATABASE_MAX_CONNS must be at least %d, not %d", minConns, c.DatabaseMax)
-	complain(c.Slots > 0, "SLOTS must be positive, not %d", c.Slots)
-	complain(c.Connects > 0, "CONNECTS_PER_SECOND must be positive, not %d", c.Connects)
-	complain(c.Moves >= 0 && c.Moves <= 1000, "REBALANCE_PER_SECOND must be from 0 (off) to 1000, not %d", c.Moves)
-	complain(c.QRFirst > 0 && c.QRNext > 0, "QR_FIRST and QR_NEXT must be positive")
-	complain(c.UnlinkPatience > 0, "UNLINK_PATIENCE must be positive")
-	complain(c.KeepAlive > 0 && c.KeepAliveDeadline > 0, "WHATSAPP_KEEPALIVE and WHATSAPP_KEEPALIVE_DEADLINE must be positive")
-	if c.level, err = telemetry.ParseLevel(c.LogLevel); err != nil {
-		problems = append(problems, fmt.Errorf("LOG_LEVEL %w", err))
-	}
+	c, wrong := settings.Read[config]()
+	c.Database.Check(wrong)
+	wrong.Unless(c.DatabaseMax >= minConns, "DATABASE_MAX_CONNS must be at least %d", minConns)
+	wrong.Unless(c.Slots > 0, "SLOTS must be positive")
+	wrong.Unless(c.Connects > 0, "CONNECTS_PER_SECOND must be positive")
+	wrong.Unless(c.Moves >= 0 && c.Moves <= 1000, "REBALANCE_PER_SECOND must be from 0 (off) to 1000")
+	wrong.Unless(c.QRFirst > 0, "QR_FIRST must be positive")
+	wrong.Unless(c.QRNext > 0, "QR_NEXT must be positive")
+	wrong.Unless(c.UnlinkPatience > 0, "UNLINK_PATIENCE must be positive")
+	wrong.Unless(c.KeepAlive > 0, "WHATSAPP_KEEPALIVE must be positive")
+	wrong.Unless(c.KeepAliveDeadline > 0, "WHATSAPP_KEEPALIVE_DEADLINE must be positive")
+	var err error
 	if c.lease, err = (lease.Config{TTL: c.LeaseTTL}).WithDefaults(); err != nil {
-		problems = append(problems, fmt.Errorf("LEASE_TTL: %w", err))
+		wrong.Add(fmt.Errorf("LEASE_TTL %w", err))
 	}
-	if c.endpoint, err = whatsapp.ParseEndpoint(c.DialAddr, c.TLSCA, c.NoiseRootKey); err != nil {
-		problems = append(problems, err)
-	}
-	if c.secrets, err = secret.ParsePlace(c.SecretsKeyFile, c.SecretsKMSKey); err != nil {
-		problems = append(problems, err)
-	}
+	c.endpoint, err = whatsapp.ParseEndpoint(c.DialAddr, c.TLSCA, c.NoiseRootKey)
+	wrong.Add(err)
+	c.secrets, err = secret.ParsePlace(c.SecretsKeyFile, c.SecretsKMSKey)
+	wrong.Add(err)
 	if c.DataDir != "" {
 		if c.DataDir, err = filepath.Abs(c.DataDir); err == nil {
 			err = os.MkdirAll(c.DataDir, 0o700)
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("DATA_DIR: %w", err))
+			wrong.Add(fmt.Errorf("DATA_DIR %w", err))
 		}
 	}
-	return c, errors.Join(problems...)
+	return c, wrong.Err()
 }
 
 // timing is production's, with what the environment changes.

@@ -2,7 +2,8 @@
 // at WhatsApp and writes their status back, until it is told to leave.
 //
 // Without arguments it runs; "connector healthcheck" asks the one that runs on
-// this machine whether it is alive. Everything else is in the environment; see
+// this machine whether it is alive, and "connector -print-config" shows what one
+// would run with. Everything else is in the environment; see
 // the table in the README.
 package main
 
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/wafleet/wafleet/connector/health"
+	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
@@ -25,7 +27,14 @@ import (
 var version = "dev"
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	if settings.Asked(os.Args[1:]) {
+		os.Exit(settings.Show(os.Stdout, os.Stderr, readConfig))
+	}
+	switch err := run(os.Args[1:]); {
+	case err == nil:
+	case errors.Is(err, settings.ErrEnvironment):
+		os.Exit(settings.Refuse(os.Stderr, err))
+	default:
 		fmt.Fprintln(os.Stderr, "connector:", err)
 		os.Exit(1)
 	}
@@ -47,13 +56,13 @@ func run(args []string) error {
 		}
 		return health.Check(ctx, address)
 	default:
-		return errors.New("usage: connector [healthcheck]")
+		return errors.New("usage: connector [healthcheck | -print-config]")
 	}
 	c, err := readConfig()
 	if err != nil {
 		return err
 	}
-	log := telemetry.New(os.Stderr, c.level)
+	log := telemetry.New(os.Stderr, c.LogLevel)
 	// Nothing of a library may bypass the redaction.
 	slog.SetDefault(log)
 	listener, err := net.Listen("tcp", c.Listen)

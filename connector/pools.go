@@ -44,7 +44,7 @@ func openPools(c config, owner func() session.ConnectorID, held func() error) (p
 		{&p.control, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}},
 		{&p.shared, store.Options{MaxOpen: c.DatabaseMax - minConns + 1, ApplicationName: "wafleet-devices", Owner: owner, Held: held}},
 	} {
-		if *pool.to, err = store.Open(c.DatabaseURL, pool.options); err != nil {
+		if *pool.to, err = c.Database.Open(pool.options); err != nil {
 			p.close()
 			return p, err
 		}

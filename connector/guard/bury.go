@@ -33,7 +33,7 @@ func (g guard) bury(d death, held *tenure) {
 	if d.connector == "" {
 		return
 	}
-	s, err := store.Open(g.databaseURL, store.Options{MaxOpen: 1, Answer: answerTimeout, ApplicationName: "wafleet-guard"})
+	s, err := g.open()
 	if err != nil {
 		log.Error("the lease of the dead connector passes by itself", "error", err.Error())
 		return
@@ -50,6 +50,13 @@ func (g guard) bury(d death, held *tenure) {
 	}
 	g.record(held, "")
 	log.Warn("the connector is gone; its lease is ended", "how", how(d.how))
+}
+
+func (g guard) open() (*store.Store, error) {
+	if g.wrong != nil {
+		return nil, g.wrong
+	}
+	return g.database.Open(store.Options{MaxOpen: 1, Answer: answerTimeout, ApplicationName: "wafleet-guard"})
 }
 
 // how is an end in words.

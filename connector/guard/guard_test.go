@@ -17,6 +17,7 @@ import (
 
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -82,8 +83,8 @@ func (w *world) run(role string) (code int) {
 
 func (w *world) guard(role string) guard {
 	return guard{
-		cmd:         childOf(role+":"+string(w.holder), envLabel+"="+string(w.claims["culprit"].ID)),
-		databaseURL: w.url, patience: patience, log: telemetry.New(&w.log, slog.LevelInfo),
+		cmd:      childOf(role+":"+string(w.holder), envLabel+"="+string(w.claims["culprit"].ID)),
+		database: settings.Database{URL: w.url}, patience: patience, log: telemetry.New(&w.log, slog.LevelInfo),
 	}
 }
 
@@ -227,7 +228,7 @@ func TestADatabaseThatStaysAwayHoldsUpNobody(t *testing.T) {
 		"none":    "",
 	} {
 		g := w.guard("panic")
-		g.databaseURL, g.patience = url, 300*time.Millisecond
+		g.database.URL, g.patience = url, 300*time.Millisecond
 		if code, err := g.run(nil); code != 2 || err != nil {
 			t.Errorf("%s: %d, %v", name, code, err)
 		}

@@ -58,6 +58,7 @@ import (
 	"time"
 
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
@@ -83,15 +84,17 @@ func main() {
 
 // guard is one run of the program.
 type guard struct {
-	cmd         *exec.Cmd // the child, without what the guard adds
-	databaseURL string
-	tenure      string        // file; empty: none
-	patience    time.Duration // with a database that is away when the child dies
-	log         *slog.Logger
+	cmd      *exec.Cmd // the child, without what the guard adds
+	database settings.Database
+	wrong    error         // with the database's settings; the child says so too
+	tenure   string        // file; empty: none
+	patience time.Duration // with a database that is away when the child dies
+	log      *slog.Logger
 }
 
 func newGuard(args []string) (guard, error) {
-	g := guard{databaseURL: os.Getenv("DATABASE_URL"), patience: buryTimeout, log: telemetry.New(os.Stderr, slog.LevelInfo)}
+	g := guard{patience: buryTimeout, log: telemetry.New(os.Stderr, slog.LevelInfo)}
+	g.database, g.wrong = readDatabase()
 	flags := flag.NewFlagSet("guard", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&g.tenure, "tenure", "", "")
@@ -105,6 +108,12 @@ func newGuard(args []string) (guard, error) {
 	g.cmd.Env = os.Environ()
 	g.cmd.Stdin, g.cmd.Stdout, g.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return g, nil
+}
+
+func readDatabase() (settings.Database, error) {
+	database, wrong := settings.Read[settings.Database]()
+	database.Check(wrong)
+	return database, wrong.Err()
 }
 
 // run returns the exit code of the child when there is nothing left to do for

@@ -35,7 +35,7 @@ func ParseEndpoint(dialAddr, caFile, rootKeyHex string) (Endpoint, error) {
 	e := Endpoint{DialAddr: dialAddr}
 	var problems []error
 	if _, _, err := net.SplitHostPort(dialAddr); err != nil {
-		problems = append(problems, fmt.Errorf("WHATSAPP_DIAL_ADDR must be host:port: %w", err))
+		problems = append(problems, errors.New("WHATSAPP_DIAL_ADDR must be host:port"))
 	}
 	if pem, err := os.ReadFile(caFile); err != nil { // #nosec G304 -- the file that the operator names
 		problems = append(problems, fmt.Errorf("WHATSAPP_TLS_CA: %w", err))

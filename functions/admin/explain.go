@@ -20,7 +20,7 @@ func explain(err error) error {
 		{store.ErrTenantExists, "use it as it is, or choose another name"},
 		{access.ErrKeyNotFound, "list-keys shows the tenant's; one that is revoked or expired cannot be rotated: create-key makes another"},
 		{store.ErrSchema, "run migrate of this version first"},
-		{session.ErrUnavailable, "check that DATABASE_URL is right, that its server runs and that KMS may be used where it is needed, then try again"},
+		{session.ErrUnavailable, "check that DATABASE_URL is right (or DATABASE_HOST and who logs in), that its server runs and that AWS may be asked for what is needed, then try again"},
 	} {
 		if errors.Is(err, known.is) {
 			return fmt.Errorf("%w: %s", err, known.next)

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/wafleet/wafleet/functions/access"
+	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -31,7 +32,12 @@ type commandLine struct {
 	commands
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if settings.Asked(os.Args[1:]) {
+		os.Exit(settings.Show(os.Stdout, os.Stderr, readConfig))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run returns the exit code: 0 done, 1 failed, 2 wrong command line or
 // environment.
@@ -44,13 +50,11 @@ func run(args []string, out, problems io.Writer) int {
 	if done {
 		return code
 	}
-	settings, err := readConfig()
+	c, err := readConfig()
 	if err != nil {
-		fmt.Fprintln(problems, "wafleet: the environment is wrong:")
-		fmt.Fprintln(problems, err)
-		return 2
+		return settings.Refuse(problems, err)
 	}
-	if err := execute(settings, selected(line), parsed.JSON, out, problems); err != nil {
+	if err := execute(c, selected(line), parsed.JSON, out, problems); err != nil {
 		fmt.Fprintln(problems, "wafleet:", explain(err))
 		return 1
 	}
@@ -76,8 +80,8 @@ func parseLine(into *commandLine, args []string, out, problems io.Writer) (line 
 	return line, 0, false
 }
 
-func execute(settings config, c command, asJSON bool, out, notices io.Writer) error {
-	opened, err := open(settings)
+func execute(c config, chosen command, asJSON bool, out, notices io.Writer) error {
+	opened, err := open(c)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func execute(settings config, c command, asJSON bool, out, notices io.Writer) er
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	said, err := c.do(ctx, deskOf(opened, settings))
+	said, err := chosen.do(ctx, deskOf(opened, c))
 	if err != nil {
 		return err
 	}
@@ -98,30 +102,28 @@ func execute(settings config, c command, asJSON bool, out, notices io.Writer) er
 }
 
 // open prepares one connection; it does not connect yet.
-func open(settings config) (*store.Store, error) {
-	return store.Open(settings.DatabaseURL, store.Options{MaxOpen: 1, ApplicationName: "wafleet-admin"})
+func open(c config) (*store.Store, error) {
+	return c.Database.Open(store.Options{MaxOpen: 1, ApplicationName: "wafleet-admin"})
 }
 
-func deskOf(opened *store.Store, settings config) desk {
-	return desk{access: access.New(opened, access.Config{}), secrets: secrets{settings.SecretsKMSKey, opened}}
+func deskOf(opened *store.Store, c config) desk {
+	return desk{access: access.New(opened, access.Config{}), secrets: secrets{c.SecretsKMSKey, opened}}
 }
 
 func runLambda(problems io.Writer) int {
-	settings, err := readConfig()
+	c, err := readConfig()
 	if err != nil {
-		fmt.Fprintln(problems, "the environment is wrong:")
-		fmt.Fprintln(problems, err)
-		return 2
+		return settings.Refuse(problems, err)
 	}
-	log := telemetry.New(problems, settings.level)
+	log := telemetry.New(problems, c.LogLevel)
 	slog.SetDefault(log)
-	opened, err := open(settings)
+	opened, err := open(c)
 	if err != nil {
 		log.Error("wafleet ended", "error", err.Error())
 		return 1
 	}
 	defer opened.Close()
 	log.Info("wafleet starts", "version", telemetry.Version(version))
-	serveLambda(deskOf(opened, settings), log, opened.Close)
+	serveLambda(deskOf(opened, c), log, opened.Close)
 	return 0
 }

@@ -184,6 +184,10 @@ func TestWrongUse(t *testing.T) {
 	s.fails(1, "--sessions must be", "set-quota", "--tenant", "acme", "--sessions=-1")
 	s.fails(1, "list-keys", "revoke-key", "--tenant", "acme", "--id", "wf_x")
 
+	s.env = []string{"DATABASE_URL=postgres://u:hidden@127.0.0.1:1/x?sslmode=disable"}
+	if table, _, code := s.run("--print-config"); code != 0 || !strings.Contains(table, "postgres://u:xxxxx@") || !strings.Contains(table, "SECRETS_KMS_KEY") {
+		t.Errorf("exit %d\n%s", code, table)
+	}
 	s.env = []string{"LOG_LEVEL=loud"}
 	s.fails(2, "DATABASE_URL is missing", "list-tenants")
 	s.fails(2, "LOG_LEVEL must be", "list-tenants")

@@ -4,22 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"strings"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/wafleet/wafleet/functions/access"
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
-	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/settings"
 )
 
 // config is the whole environment of the API.
 type config struct {
-	// DatabaseURL of Postgres, with sslmode. A secret.
-	DatabaseURL string `env:"DATABASE_URL,required,notEmpty"`
+	settings.Database
 	// DatabaseMaxOpen caps the connections: 2 under Lambda, where a process
 	// serves one request at a time, 10 with -listen.
 	DatabaseMaxOpen int `env:"DATABASE_MAX_OPEN"`
@@ -43,7 +39,7 @@ type config struct {
 	// have; 0 for any number.
 	SessionQuota int `env:"SESSION_QUOTA" envDefault:"0"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
-	LogLevel slog.Level `env:"LOG_LEVEL" envDefault:"INFO"`
+	LogLevel settings.Level `env:"LOG_LEVEL" envDefault:"INFO"`
 	// CORSOrigins is a list with commas of the origins whose pages may call the
 	// API, or *; none where it is empty.
 	CORSOrigins string `env:"CORS_ORIGINS"`
@@ -56,72 +52,32 @@ type config struct {
 // value of a variable is repeated in the error, but wrong origins and a path: some
 // are secrets.
 func readConfig() (config, error) {
-	read, err := env.ParseAs[config]()
-	var mistakes []error
-	if err != nil {
-		mistakes = append(mistakes, environmentMistakes(err)...)
-	}
-	if read.DatabaseURL != "" {
-		if err := store.CheckURL(read.DatabaseURL); err != nil {
-			mistakes = append(mistakes, err)
-		}
-	}
+	read, wrong := settings.Read[config]()
+	read.Database.Check(wrong)
 	switch read.DefaultStoreDialect {
-	case session.SQLite, session.Postgres, "": // empty: the parse failed already
+	case session.SQLite, session.Postgres:
 	default:
-		mistakes = append(mistakes, errors.New("DEFAULT_STORE_DIALECT must be sqlite3 or postgres"))
+		wrong.Add(errors.New("DEFAULT_STORE_DIALECT must be sqlite3 or postgres"))
 	}
-	if read.DatabaseMaxOpen < 0 {
-		mistakes = append(mistakes, errors.New("DATABASE_MAX_OPEN must not be negative"))
-	}
+	wrong.Unless(read.DatabaseMaxOpen >= 0, "DATABASE_MAX_OPEN must not be negative")
+	var err error
 	if read.origins, err = httpapi.ParseOrigins(read.CORSOrigins); err != nil {
-		mistakes = append(mistakes, fmt.Errorf("CORS_ORIGINS %w", err))
+		wrong.Add(fmt.Errorf("CORS_ORIGINS %w", err))
 	}
-	if read.secrets, err = secret.ParsePlace(read.SecretsKeyFile, read.SecretsKMSKey); err != nil {
-		mistakes = append(mistakes, err)
-	}
-	return read, errors.Join(append(mistakes, read.limitMistakes()...)...)
+	read.secrets, err = secret.ParsePlace(read.SecretsKeyFile, read.SecretsKMSKey)
+	wrong.Add(err)
+	read.checkLimits(wrong)
+	return read, wrong.Err()
 }
 
 // maxRate is in requests per second, far above what one process answers.
 const maxRate = 1e6
 
-func (c config) limitMistakes() (mistakes []error) {
-	if !(c.RatePerSecond >= 0 && c.RatePerSecond <= maxRate) { // a NaN is neither
-		mistakes = append(mistakes, errors.New("RATE_LIMIT_PER_SECOND must be a number from 0, which means no limit, to 1000000"))
-	}
-	if c.RatePerSecond > 0 && c.RateBurst < 1 {
-		mistakes = append(mistakes, errors.New("RATE_LIMIT_BURST must be at least 1"))
-	}
-	if c.SessionQuota < 0 {
-		mistakes = append(mistakes, errors.New("SESSION_QUOTA must not be negative; 0 means no limit"))
-	}
-	return mistakes
-}
-
-// environmentMistakes names the variables instead of repeating their values.
-func environmentMistakes(err error) []error {
-	var all env.AggregateError
-	if !errors.As(err, &all) {
-		return []error{errors.New("the environment cannot be read")}
-	}
-	var mistakes []error
-	for _, one := range all.Errors {
-		var parse env.ParseError
-		if errors.As(one, &parse) {
-			mistakes = append(mistakes, fmt.Errorf("%s is not a valid %s", variableOf(parse.Name), parse.Type))
-			continue
-		}
-		mistakes = append(mistakes, errors.New(strings.TrimPrefix(one.Error(), "env: ")))
-	}
-	return mistakes
-}
-
-// variableOf is what operators set for a field of config.
-func variableOf(field string) string {
-	found, _ := reflect.TypeFor[config]().FieldByName(field)
-	name, _, _ := strings.Cut(found.Tag.Get("env"), ",")
-	return name
+func (c config) checkLimits(wrong *settings.Mistakes) {
+	// A NaN is in no range.
+	wrong.Unless(c.RatePerSecond >= 0 && c.RatePerSecond <= maxRate, "RATE_LIMIT_PER_SECOND must be a number from 0, which means no limit, to 1000000")
+	wrong.Unless(c.RatePerSecond <= 0 || c.RateBurst >= 1, "RATE_LIMIT_BURST must be at least 1")
+	wrong.Unless(c.SessionQuota >= 0, "SESSION_QUOTA must not be negative; 0 means no limit")
 }
 
 // control is what the use cases need of it.

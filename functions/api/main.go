@@ -14,6 +14,7 @@ import (
 	"github.com/wafleet/wafleet/functions/control"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -24,7 +25,12 @@ var version string
 // defaultMaxOpen is the cap of connections with -listen.
 const defaultMaxOpen = 10
 
-func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+func main() {
+	if settings.Asked(os.Args[1:]) {
+		os.Exit(settings.Show(os.Stdout, os.Stderr, readConfig))
+	}
+	os.Exit(run(os.Args[1:], os.Stderr))
+}
 
 // run returns the exit code: 2 for a wrong command line or environment.
 func run(args []string, out io.Writer) int {
@@ -36,18 +42,16 @@ func run(args []string, out io.Writer) int {
 	}
 	underLambda := os.Getenv("AWS_LAMBDA_RUNTIME_API") != ""
 	if flags.NArg() > 0 || (*listen == "" && !underLambda) {
-		fmt.Fprintln(out, "usage: api -listen host:port   (without it, api has to be started by AWS Lambda)")
+		fmt.Fprintln(out, "usage: api -listen host:port | -print-config   (without it, api has to be started by AWS Lambda)")
 		return 2
 	}
-	settings, err := readConfig()
+	c, err := readConfig()
 	if err != nil {
-		fmt.Fprintln(out, "the environment is wrong:")
-		fmt.Fprintln(out, err)
-		return 2
+		return settings.Refuse(out, err)
 	}
-	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: settings.LogLevel}))
+	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.LogLevel}))
 	slog.SetDefault(log)
-	if err := serve(settings, *listen, log); err != nil {
+	if err := serve(c, *listen, log); err != nil {
 		log.Error("api ended", "error", err.Error())
 		return 1
 	}
@@ -55,26 +59,26 @@ func run(args []string, out io.Writer) int {
 }
 
 // serve opens the store, which does not connect yet, and blocks.
-func serve(settings config, listen string, log *slog.Logger) error {
-	maxOpen := settings.DatabaseMaxOpen
+func serve(c config, listen string, log *slog.Logger) error {
+	maxOpen := c.DatabaseMaxOpen
 	if maxOpen == 0 && listen != "" {
 		maxOpen = defaultMaxOpen
 	}
-	opened, err := store.Open(settings.DatabaseURL, store.Options{MaxOpen: maxOpen, ApplicationName: "wafleet-api"})
+	opened, err := c.Database.Open(store.Options{MaxOpen: maxOpen, ApplicationName: "wafleet-api"})
 	if err != nil {
 		return err
 	}
 	defer opened.Close()
-	use := settings.control()
-	if box := settings.secrets.Box(opened); box != nil {
+	use := c.control()
+	if box := c.secrets.Box(opened); box != nil {
 		use.Secrets = box
 	}
 	if use.Defaults.Dialect == session.SQLite && !use.SQLiteAvailable {
 		log.Warn("sessions without config.store are refused: DEFAULT_STORE_DIALECT is sqlite3 and there is no DATA_DIR")
 	}
 	cases := control.New(opened, use)
-	handler := httpapi.New(cases, access.New(opened, settings.access()), httpapi.Config{Log: log, Version: telemetry.Version(version), CORSOrigins: settings.origins})
-	log.Info("api starts", "version", telemetry.Version(version), "config", settings)
+	handler := httpapi.New(cases, access.New(opened, c.access()), httpapi.Config{Log: log, Version: telemetry.Version(version), CORSOrigins: c.origins})
+	log.Info("api starts", "version", telemetry.Version(version), "config", c)
 	if listen == "" {
 		serveLambda(dispatcher{handler: handler, warm: opened.Ping, log: log}, opened.Close)
 		return nil

@@ -147,8 +147,12 @@ func TestWrongUse(t *testing.T) {
 		"everything wrong": {
 			args: []string{"-listen", "127.0.0.1:0"},
 			env:  []string{"DATABASE_URL=mysql://u:hidden-1@h/x", "DEFAULT_STORE_DIALECT=hidden-2", "SQLITE_AVAILABLE=hidden-3", "LOG_LEVEL=hidden-4", "DATABASE_MAX_OPEN=hidden-5", "CORS_ORIGINS=https://a.test, a.test/"},
-			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE is not", "LOG_LEVEL is not", "DATABASE_MAX_OPEN is not", `CORS_ORIGINS has entries that are no origin such as https://app.example.com: "a.test/"`},
+			says: []string{"DATABASE_URL must be", "DEFAULT_STORE_DIALECT must be", "SQLITE_AVAILABLE must be true or false", "LOG_LEVEL must be one of", "DATABASE_MAX_OPEN must be a whole number", `CORS_ORIGINS has entries that are no origin such as https://app.example.com: "a.test/"`},
 			not:  "hidden-",
+		},
+		"the configuration": {
+			args: []string{"-print-config"}, env: []string{"DATABASE_URL=postgres://u:hidden@h/x"},
+			says: []string{"DATABASE_URL", "postgres://u:xxxxx@h/x", "RATE_LIMIT_BURST", "DATABASE_URL must say sslmode"}, not: "hidden",
 		},
 		"wrong keys": {
 			args: []string{"-listen", "127.0.0.1:0"},
@@ -169,7 +173,7 @@ func TestWrongUse(t *testing.T) {
 		},
 		"no number": {
 			args: []string{"-listen", "127.0.0.1:0"},
-			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "RATE_LIMIT_PER_SECOND=NaN", "RATE_LIMIT_BURST=hidden"}, says: []string{"RATE_LIMIT_PER_SECOND must be", "RATE_LIMIT_BURST is not"}, not: "hidden",
+			env:  []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "RATE_LIMIT_PER_SECOND=NaN", "RATE_LIMIT_BURST=hidden"}, says: []string{"RATE_LIMIT_PER_SECOND must be", "RATE_LIMIT_BURST must be a whole number"}, not: "hidden",
 		},
 		"negative pool": {args: []string{"-listen", "127.0.0.1:0"}, env: []string{"DATABASE_URL=postgres://u@h/x?sslmode=disable", "DATABASE_MAX_OPEN=-1"}, says: []string{"DATABASE_MAX_OPEN"}},
 	} {

@@ -1,11 +1,3 @@
-// Command migrate brings the database to the schema of this version.
-//
-//	DATABASE_URL=postgres://... migrate
-//
-// It reads only DATABASE_URL (a flag would show the password in the process
-// list), prints each step, and does nothing where the schema is up to date.
-// Migrations go forward only; old and new versions of the other programs may
-// run while it works. Exit codes: 0 done, 1 failed, 2 wrong use.
 package main
 
 import (
@@ -18,29 +10,43 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/caarlos0/env/v11"
-	"github.com/wafleet/wafleet/shared/schema"
+	"github.com/wafleet/wafleet/shared/settings"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
-type config struct {
-	DatabaseURL string        `env:"DATABASE_URL,required,notEmpty"`
-	Timeout     time.Duration `env:"MIGRATE_TIMEOUT" envDefault:"10m"` // for all steps together
+// version is set by the release build with -ldflags "-X main.version=1.2.3".
+var version string
+
+func main() {
+	if settings.Asked(os.Args[1:]) {
+		os.Exit(settings.Show(os.Stdout, os.Stderr, readConfig))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
-
+// run returns the exit code: 0 done, 1 failed, 2 wrong use.
 func run(args []string, out, problems io.Writer) int {
-	settings, err := env.ParseAs[config]()
-	if err != nil || len(args) > 0 || settings.Timeout <= 0 {
-		fmt.Fprintln(problems, "usage: DATABASE_URL=postgres://user:password@host/name?sslmode=verify-full [MIGRATE_TIMEOUT=10m] migrate")
+	if len(args) > 0 {
+		fmt.Fprintln(problems, "usage: DATABASE_URL=postgres://user:password@host/name?sslmode=verify-full [MIGRATE_TIMEOUT=10m] migrate [-print-config]")
 		return 2
+	}
+	c, err := readConfig()
+	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+		log := telemetry.New(problems, slog.LevelInfo)
+		slog.SetDefault(log)
+		log.Info("migrate starts", "version", telemetry.Version(version))
+		serveLambda(newMigrator(c, err, log))
+		return 0
+	}
+	if err != nil {
+		return settings.Refuse(problems, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, settings.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	started := time.Now()
-	if err := schema.Migrate(ctx, settings.DatabaseURL, slog.New(slog.NewTextHandler(out, nil))); err != nil {
+	if _, err := migrate(ctx, c, slog.New(slog.NewTextHandler(out, nil))); err != nil {
 		fmt.Fprintln(problems, "migrate:", err)
 		return 1
 	}

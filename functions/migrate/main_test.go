@@ -36,7 +36,7 @@ func TestMigrateTwice(t *testing.T) {
 
 func TestMigrateFails(t *testing.T) {
 	for url, code := range map[string]int{
-		"": 2, "mysql://u:hidden@h/x": 1, "postgres://u:hidden@127.0.0.1:1/x?sslmode=disable": 1,
+		"": 2, "mysql://u:hidden@h/x": 2, "postgres://u:hidden@127.0.0.1:1/x?sslmode=disable": 1,
 	} {
 		t.Setenv("DATABASE_URL", url)
 		var out bytes.Buffer
@@ -45,6 +45,12 @@ func TestMigrateFails(t *testing.T) {
 		}
 	}
 	t.Setenv("DATABASE_URL", pgtest.New(t, nil))
+	t.Setenv("DATABASE_APP_USER", "Odd Name")
+	t.Setenv("MIGRATE_TIMEOUT", "hidden")
+	var says bytes.Buffer
+	if got := run(nil, &says, &says); got != 2 || !strings.Contains(says.String(), "DATABASE_APP_USER must be") || !strings.Contains(says.String(), "MIGRATE_TIMEOUT must be") || strings.Contains(says.String(), "hidden") {
+		t.Errorf("exit %d\n%s", got, &says)
+	}
 	for _, args := range [][]string{{"down"}, {"-x"}} {
 		if got := run(args, new(bytes.Buffer), new(bytes.Buffer)); got != 2 {
 			t.Errorf("%v: exit %d", args, got)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -22,7 +23,12 @@ var version = "dev"
 // minPause keeps a typing error from becoming load on the database.
 const minPause = time.Second
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if settings.Asked(os.Args[1:]) {
+		os.Exit(settings.Show(os.Stdout, os.Stderr, readConfig))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run returns the exit code: 0 done, 1 failed, 2 wrong command line or
 // environment.
@@ -34,18 +40,16 @@ func run(args []string, out, problems io.Writer) int {
 		return 2
 	}
 	if flags.NArg() > 0 || (*pause != 0 && *pause < minPause) {
-		fmt.Fprintln(problems, "usage: DATABASE_URL=postgres://... sweep [-every 30s]   (1s at least)")
+		fmt.Fprintln(problems, "usage: DATABASE_URL=postgres://... sweep [-every 30s | -print-config]   (1s at least)")
 		return 2
 	}
-	settings, err := readConfig()
+	c, err := readConfig()
 	if err != nil {
-		fmt.Fprintln(problems, "the environment is wrong:")
-		fmt.Fprintln(problems, err)
-		return 2
+		return settings.Refuse(problems, err)
 	}
-	log := telemetry.New(problems, settings.level)
+	log := telemetry.New(problems, c.LogLevel)
 	slog.SetDefault(log)
-	if err := serve(settings, *pause, out, log); err != nil {
+	if err := serve(c, *pause, out, log); err != nil {
 		log.Error("sweep ended", "error", err.Error())
 		return 1
 	}
@@ -53,16 +57,16 @@ func run(args []string, out, problems io.Writer) int {
 }
 
 // serve opens the store, which does not connect yet, and blocks.
-func serve(settings config, pause time.Duration, out io.Writer, log *slog.Logger) error {
-	opened, err := store.Open(settings.DatabaseURL, store.Options{MaxOpen: 1, ApplicationName: "wafleet-sweep"})
+func serve(c config, pause time.Duration, out io.Writer, log *slog.Logger) error {
+	opened, err := c.Database.Open(store.Options{MaxOpen: 1, ApplicationName: "wafleet-sweep"})
 	if err != nil {
 		return err
 	}
 	defer opened.Close()
-	sweeper := sweeper{fleet: opened, log: log, auditKeep: settings.AuditKeep}
+	sweeper := sweeper{fleet: opened, log: log, auditKeep: c.AuditKeep}
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		log.Info("sweep starts", "version", version)
-		serveLambda(dispatcher{sweeper: sweeper, metrics: out, name: settings.Fleet}, opened.Close)
+		serveLambda(dispatcher{sweeper: sweeper, metrics: out, name: c.Fleet}, opened.Close)
 		return nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

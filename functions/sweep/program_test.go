@@ -136,7 +136,10 @@ func TestWrongUse(t *testing.T) {
 		"nothing set":  {code: 2, says: []string{"DATABASE_URL is missing"}},
 		"all wrong": {
 			env:  []string{"DATABASE_URL=mysql://u:hidden-1@h/x", "LOG_LEVEL=hidden-2", "AUDIT_KEEP=hidden-4", "FLEET=" + strings.Repeat("hidden-3", 100)},
-			code: 2, says: []string{"DATABASE_URL must be", "LOG_LEVEL must be", "FLEET must have", "AUDIT_KEEP must be"},
+			code: 2, says: []string{"DATABASE_URL must be", "LOG_LEVEL must be", "FLEET must have", "AUDIT_KEEP must be a duration"},
+		},
+		"the configuration": {
+			args: []string{"-print-config"}, env: []string{database, "FLEET="}, code: 0, says: []string{"postgres://u:xxxxx@", "FLEET", "AUDIT_KEEP"},
 		},
 		"no sslmode":   {env: []string{"DATABASE_URL=postgres://u:hidden-1@h/x"}, code: 2, says: []string{"sslmode"}},
 		"short memory": {env: []string{database, "AUDIT_KEEP=1h"}, code: 2, says: []string{"AUDIT_KEEP must be at least 24h"}},

@@ -11,14 +11,18 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
+
+	environment "github.com/wafleet/wafleet/shared/settings"
 )
 
 // version is set by a release build with -ldflags "-X main.version=1.2.3".
 var version string
 
+const defaultData = ".data"
+
 // commands is the command line.
 type commands struct {
-	Data string `default:".data" placeholder:"DIR" help:"Directory that keeps all state."`
+	Data string `default:"${data}" placeholder:"DIR" help:"Directory that keeps all state."`
 
 	Run  runCommand  `cmd:"" default:"withargs" help:"Run the whole system until Ctrl-C. Everything is set by environment variables, see the README."`
 	Scan scanCommand `cmd:"" help:"Let the simulated phone scan the QR code of a session."`
@@ -27,8 +31,11 @@ type commands struct {
 }
 
 func main() {
+	if environment.Asked(os.Args[1:]) {
+		os.Exit(environment.Show(os.Stdout, os.Stderr, func() (settings, error) { return readSettings(os.Environ(), defaultData) }))
+	}
 	var parsed commands
-	command := kong.Parse(&parsed, kong.Name("wafleet-local"), kong.Description("The whole of wafleet on one machine."), kong.UsageOnError())
+	command := kong.Parse(&parsed, kong.Name("wafleet-local"), kong.Description("The whole of wafleet on one machine."), kong.UsageOnError(), kong.Vars{"data": defaultData})
 	screen := newConsole(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())))
 	err := command.Run(&parsed, screen)
 	if err == nil {

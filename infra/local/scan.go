@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/wafleet/wafleet/shared/session"
+	environment "github.com/wafleet/wafleet/shared/settings"
 )
 
 const (
@@ -67,9 +67,11 @@ func (s *scanCommand) complete(environ []string, data string) (err error) {
 	if s.Number == "" {
 		s.Number = numberFor(s.Session)
 	}
-	if s.reach, err = env.ParseAsWithOptions[reach](env.Options{Environment: environmentMap(environ)}); err != nil {
-		return errors.New("PORT and SIM_CONTROL_PORT must be port numbers")
+	given, wrong := environment.ReadFrom[reach](environ)
+	if err := wrong.Err(); err != nil {
+		return err
 	}
+	s.reach = given
 	running := readRunFile(runFilePath(data))
 	s.reach.Port = cmp.Or(s.reach.Port, running.Port, defaultPort)
 	s.reach.ControlPort = cmp.Or(s.reach.ControlPort, running.ControlPort, defaultControlPort)

@@ -3,20 +3,18 @@ package main
 import (
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/apikey"
 	"github.com/wafleet/wafleet/shared/session"
+	environment "github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -27,9 +25,9 @@ const maxConnectors = 32
 // that is what make passes on for one that nobody gave.
 type settings struct {
 	// DatabaseURL of a Postgres to use instead of a private one. A secret.
-	DatabaseURL string `env:"DATABASE_URL"`
+	DatabaseURL string `env:"DATABASE_URL" secret:"url"`
 	// APIKey to accept; made and kept where empty. A secret.
-	APIKey string `env:"API_KEY"`
+	APIKey string `env:"API_KEY" secret:"true"`
 	// Port of the API on 127.0.0.1.
 	Port uint16 `env:"PORT" envDefault:"8080"`
 	// ControlPort of the simulator's control API on 127.0.0.1.
@@ -83,8 +81,9 @@ func (e *settingsError) wrong(is bool, variable, problem string) {
 // readSettings reads and checks everything and reports all mistakes together.
 func readSettings(environ []string, data string) (settings, error) {
 	mistakes := &settingsError{map[string]string{}}
-	set, err := env.ParseAsWithOptions[settings](env.Options{Environment: environmentMap(environ)})
-	mistakes.parse(err)
+	set, unread := environment.ReadFrom[settings](environ)
+	unread.Each(func(m *environment.Mistake) { mistakes.wrong(true, m.Variable, m.Problem) })
+	var err error
 	if set.Data, err = filepath.Abs(data); err != nil {
 		return settings{}, fmt.Errorf("data directory: %w", err)
 	}
@@ -95,43 +94,6 @@ func readSettings(environ []string, data string) (settings, error) {
 		return settings{}, mistakes
 	}
 	return set, nil
-}
-
-func environmentMap(environ []string) map[string]string {
-	variables := map[string]string{}
-	for _, pair := range environ {
-		if name, value, _ := strings.Cut(pair, "="); value != "" {
-			variables[name] = value
-		}
-	}
-	return variables
-}
-
-// parse notes the variables whose values are of another kind.
-func (e *settingsError) parse(err error) {
-	var all env.AggregateError
-	if errors.As(err, &all) {
-		for _, one := range all.Errors {
-			var parse env.ParseError
-			if errors.As(one, &parse) {
-				field, _ := reflect.TypeFor[settings]().FieldByName(parse.Name)
-				e.wrong(true, field.Tag.Get("env"), "must be "+kindName(field.Type))
-			}
-		}
-	}
-	e.wrong(err != nil && len(e.mistakes) == 0, "the environment", "cannot be read")
-}
-
-func kindName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Uint16:
-		return "a port number"
-	case reflect.Int:
-		return "a number"
-	case reflect.Bool:
-		return "0 or 1"
-	}
-	return "a " + t.Kind().String()
 }
 
 func (s settings) check(m *settingsError) {

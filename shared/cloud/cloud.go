@@ -3,6 +3,21 @@
 //
 // It owns the way to AWS and knows no service. The clients are their users':
 // shared/secret has that of KMS, for example.
+//
+// # Two builds
+//
+// With the tag lambda.norpc, which the functions' releases have, it looks where
+// Lambda and ECS put credentials, and nowhere else: the environment's keys, or
+// the container's endpoint (lean.go). Without the tag it is the SDK's whole chain:
+// profiles, SSO, processes and instance metadata too, as an operator's machine has
+// them (chain.go). The chain brings the clients of four more services along, which
+// is two MB of a program that Lambda reads at every cold start.
+//
+// Both obey the same variables: AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL,
+// AWS_ENDPOINT_URL_<SERVICE>, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS,
+// AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, AWS_MAX_ATTEMPTS and
+// AWS_RETRY_MODE. A call is tried three times where AWS_MAX_ATTEMPTS does not say
+// otherwise; how long it may take in all is its caller's to say.
 package cloud
 
 import (
@@ -12,13 +27,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 )
 
 // Load looks region, credentials and endpoints up. region may be empty: then it
-// is the environment's.
+// is the environment's. It asks nobody yet: credentials are fetched at the first
+// call that needs them, and again before they expire.
 func Load(ctx context.Context, region string) (aws.Config, error) {
-	settings, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+	settings, err := load(ctx, region)
 	if err != nil {
 		return settings, err
 	}

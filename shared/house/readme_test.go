@@ -38,7 +38,7 @@ func TestTheReadmeNamesWhatTheCodeKnows(t *testing.T) {
 		}
 	}
 	variable := regexp.MustCompile(`env:"([A-Z0-9_]+)`)
-	for _, p := range list(t, "./functions/...", "./connector/...", "./infra/...") {
+	for _, p := range list(t, "./functions/...", "./connector/...", "./infra/...", "./shared/settings") {
 		for _, file := range p.GoFiles {
 			source, err := os.ReadFile(filepath.Join(p.Dir, file))
 			if err != nil {

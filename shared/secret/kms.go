@@ -2,6 +2,7 @@ package secret
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -10,8 +11,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
-	"github.com/tink-crypto/tink-go-awskms/v3/integration/awskms"
-	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/wafleet/wafleet/shared/cloud"
 	"github.com/wafleet/wafleet/shared/session"
@@ -38,14 +37,21 @@ type kmsKey struct {
 	arn      string
 	patience time.Duration
 
-	mu   sync.Mutex // guards aead
-	aead tink.AEADWithContext
+	mu   sync.Mutex // guards made
+	made caller
+}
+
+// caller is the client of KMS, of which two calls are used. As an interface it
+// leaves the other fifty out of the program.
+type caller interface {
+	Encrypt(context.Context, *kms.EncryptInput, ...func(*kms.Options)) (*kms.EncryptOutput, error)
+	Decrypt(context.Context, *kms.DecryptInput, ...func(*kms.Options)) (*kms.DecryptOutput, error)
 }
 
 // client is remembered once it is made; a failure is not.
-func (k *kmsKey) client(ctx context.Context) (tink.AEADWithContext, error) {
+func (k *kmsKey) client(ctx context.Context) (caller, error) {
 	k.mu.Lock()
-	made := k.aead
+	made := k.made
 	k.mu.Unlock()
 	if made != nil {
 		return made, nil
@@ -54,49 +60,62 @@ func (k *kmsKey) client(ctx context.Context) (tink.AEADWithContext, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err = awskms.NewAEADWithContext(ctx, k.arn, awskms.WithKMS(kms.NewFromConfig(settings)))
-	if err != nil {
-		return nil, err
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.aead = made
-	return made, nil
+	k.made = kms.NewFromConfig(settings)
+	return k.made, nil
 }
 
-// kmsCall is one call, bounded in time. It keeps the error itself, of which Tink
-// hands on only the text.
+// kmsCall is one call, bounded in time: Tink's AEADWithContext. It keeps the
+// error itself, of which Tink hands on only the text.
+//
+// On the wire it is what Tink's own integration of KMS does, which would link the
+// SDK's whole chain of credentials into every function.
 type kmsCall struct {
 	key    *kmsKey
 	failed error
 }
 
-func (c *kmsCall) EncryptWithContext(ctx context.Context, plaintext, bound []byte) ([]byte, error) {
-	return c.do(ctx, func(ctx context.Context, aead tink.AEADWithContext) ([]byte, error) {
-		return aead.EncryptWithContext(ctx, plaintext, bound)
+func (c *kmsCall) EncryptWithContext(ctx context.Context, plaintext, bound []byte) (ciphertext []byte, err error) {
+	err = c.do(ctx, func(ctx context.Context, client caller) error {
+		out, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: &c.key.arn, Plaintext: plaintext, EncryptionContext: contextOf(bound)})
+		if err == nil {
+			ciphertext = out.CiphertextBlob
+		}
+		return err
 	})
+	return ciphertext, err
 }
 
-func (c *kmsCall) DecryptWithContext(ctx context.Context, ciphertext, bound []byte) ([]byte, error) {
-	return c.do(ctx, func(ctx context.Context, aead tink.AEADWithContext) ([]byte, error) {
-		return aead.DecryptWithContext(ctx, ciphertext, bound)
+func (c *kmsCall) DecryptWithContext(ctx context.Context, ciphertext, bound []byte) (plaintext []byte, err error) {
+	err = c.do(ctx, func(ctx context.Context, client caller) error {
+		out, err := client.Decrypt(ctx, &kms.DecryptInput{KeyId: &c.key.arn, CiphertextBlob: ciphertext, EncryptionContext: contextOf(bound)})
+		if err == nil {
+			plaintext = out.Plaintext
+		}
+		return err
 	})
+	return plaintext, err
 }
 
-func (c *kmsCall) do(ctx context.Context, call func(context.Context, tink.AEADWithContext) ([]byte, error)) ([]byte, error) {
+// contextOf is what KMS authenticates, in the form that Tink gave it.
+func contextOf(bound []byte) map[string]string {
+	return map[string]string{"associatedData": hex.EncodeToString(bound)}
+}
+
+func (c *kmsCall) do(ctx context.Context, call func(context.Context, caller) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.key.patience)
 	defer cancel()
-	aead, err := c.key.client(ctx)
+	client, err := c.key.client(ctx)
 	if err != nil {
 		c.failed = unavailable{err}
-		return nil, c.failed
+		return c.failed
 	}
-	text, err := call(ctx, aead)
-	if err != nil {
+	if err := call(ctx, client); err != nil {
 		c.failed = verdict(err)
-		return nil, c.failed
+		return c.failed
 	}
-	return text, nil
+	return nil
 }
 
 // cause is what the call failed with, or else what Tink says about its result.

@@ -26,6 +26,9 @@ const (
 	classRollback       = "40" // deadlock, serialization
 	classLockNotGranted = "55"
 	readOnlyTransaction = "25006" // the old primary after a failover
+
+	invalidPassword      = "28P01"
+	invalidAuthorization = "28000" // also a refused IAM token
 )
 
 // ErrSchema: the database lacks what this version needs; it was not migrated.

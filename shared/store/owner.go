@@ -3,56 +3,14 @@ package store
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
-	"fmt"
-	"net/url"
 	"time"
 
-	"github.com/lib/pq"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
 // idleInTransaction ends the transaction of an owner that froze in it, so that
 // its locks hold up nobody for longer.
 const idleInTransaction = 20 * time.Second
-
-// connector makes connections that carry their owner's name.
-type connector struct {
-	dsn    string
-	dialer patientDialer
-	name   string
-	owner  func() session.ConnectorID // nil: nobody
-}
-
-func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	if c.owner == nil {
-		return c.connect(ctx, c.dsn)
-	}
-	owner := c.owner()
-	dsn, err := withName(c.dsn, ownedName(c.name, owner))
-	if err != nil {
-		return nil, err
-	}
-	conn, err := c.connect(ctx, dsn)
-	if err != nil {
-		return nil, err
-	}
-	whole, ok := conn.(pqConn)
-	if !ok {
-		conn.Close()
-		return nil, fmt.Errorf("the driver's connection is a %T, which lacks a method", conn)
-	}
-	return &ownedConn{whole, c.owner, owner}, nil
-}
-
-func (c *connector) connect(ctx context.Context, dsn string) (driver.Conn, error) {
-	connector, err := pq.NewConnector(dsn)
-	if err != nil {
-		return nil, errors.New("connect to Postgres: DATABASE_URL is not usable") // the driver's text may hold the password
-	}
-	connector.Dialer(c.dialer)
-	return connector.Connect(ctx)
-}
 
 // pqConn is everything that database/sql finds in a connection of the driver.
 type pqConn interface {
@@ -80,19 +38,6 @@ func (c *ownedConn) ResetSession(ctx context.Context) error {
 		return driver.ErrBadConn
 	}
 	return c.pqConn.ResetSession(ctx)
-}
-
-func (c *connector) Driver() driver.Driver { return &pq.Driver{} }
-
-func withName(dsn, name string) (string, error) {
-	u, err := url.Parse(dsn)
-	if err != nil {
-		return "", fmt.Errorf("connect to Postgres: %w", err)
-	}
-	query := u.Query()
-	query.Set("application_name", name)
-	u.RawQuery = query.Encode()
-	return u.String(), nil
 }
 
 // ownerLength is how much of an owner's id its connections carry: the UUID at

@@ -3,21 +3,17 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
-	"net/url"
-	"strconv"
 	"time"
 
-	"github.com/lib/pq"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
 // Store is a pool of connections to the fleet's database. It is safe for
 // concurrent use.
 type Store struct {
-	db  *sql.DB
-	dsn string
+	db        *sql.DB
+	connector *connector
 }
 
 // Options of a pool.
@@ -29,6 +25,11 @@ type Options struct {
 	Answer time.Duration
 	// ApplicationName shows in pg_stat_activity.
 	ApplicationName string
+	// Credentials, where they are set, are who a connection logs in as; the URL has
+	// neither user nor password then.
+	Credentials Credentials
+	// Role, where it is set, is whom a connection acts as after its login.
+	Role string
 	// Owner, where it is set, names the connector that a connection is made for:
 	// whoever takes its sessions over ends the connection, and with it whatever
 	// was sent and has not arrived. It is asked at every connect.
@@ -47,54 +48,21 @@ func Open(databaseURL string, o Options) (*Store, error) {
 	if o.Answer == 0 {
 		o.Answer = 10 * time.Second
 	}
-	dsn, err := dsnOf(databaseURL, o)
+	connector, err := newConnector(databaseURL, o)
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(&connector{dsn: dsn, dialer: patientDialer{o.Answer, o.Held}, name: o.ApplicationName, owner: o.Owner})
+	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &Store{db: db, dsn: dsn}, nil
-}
-
-// dsnOf adds what every connection needs. binary_parameters=yes keeps a query
-// and its arguments in one round trip, without which a transaction pooler may
-// run another client's statement.
-func dsnOf(databaseURL string, o Options) (string, error) {
-	u, err := url.Parse(databaseURL)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return "", errors.New("DATABASE_URL must be a URL such as postgres://user:password@host:5432/name?sslmode=verify-full")
-	}
-	query := u.Query()
-	if query.Get("sslmode") == "" {
-		return "", errors.New("DATABASE_URL must say sslmode: verify-full, or disable for a server on this machine")
-	}
-	query.Set("binary_parameters", "yes")
-	if query.Get("connect_timeout") == "" {
-		query.Set("connect_timeout", "5")
-	}
-	if o.ApplicationName != "" {
-		query.Set("application_name", o.ApplicationName)
-	}
-	if o.Owner != nil {
-		query.Set("idle_in_transaction_session_timeout", strconv.FormatInt(milliseconds(idleInTransaction), 10))
-		if o.Answer > 0 { // the server gives a statement up before we do, or it may land later
-			query.Set("statement_timeout", strconv.FormatInt(milliseconds(o.Answer*4/5), 10))
-		}
-	}
-	u.RawQuery = query.Encode()
-	dsn := u.String()
-	if _, err := pq.NewConnector(dsn); err != nil {
-		return "", errors.New("DATABASE_URL is not a usable Postgres URL") // the driver's text may hold the password
-	}
-	return dsn, nil
+	return &Store{db, connector}, nil
 }
 
 // CheckURL returns the error that Open would return for a URL, for programs that
 // look at their whole environment before they begin. It repeats nothing of it.
 func CheckURL(databaseURL string) error {
-	_, err := dsnOf(databaseURL, Options{})
+	_, err := newConnector(databaseURL, Options{})
 	return err
 }
 
