@@ -62,7 +62,7 @@ func TestTheImagesRun(t *testing.T) {
 	}
 	first := deployment.Start(t, connector.command(t))
 	first.Await(`"msg":"connector registered".*"version":"` + stamped)
-	checkProcess(t, first.Pid())
+	checkProcesses(t, first)
 	for name, config := range map[string]string{"in-a-file": `{}`, "in-postgres": `{"store":{"dialect":"postgres"}}`} {
 		client.Link(name, config, func(code string) error {
 			_, err := sim.Scan("551199999000"+strconv.Itoa(len(name)), code)
@@ -74,7 +74,7 @@ func TestTheImagesRun(t *testing.T) {
 	}
 
 	// The guard is there when its child is killed: the next one need not wait for a lease to pass.
-	killChild(t, first.Pid())
+	killChild(t, first)
 	if code := first.Wait(); code != 128+9 {
 		t.Errorf("the guard of a connector that was killed ends with %d", code)
 	}
@@ -142,11 +142,11 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// checkProcess looks at what the kernel says of a container's first process and its
-// child.
-func checkProcess(t *testing.T, pid int) {
+// checkProcesses looks at what the kernel says of a container's first process and
+// its child.
+func checkProcesses(t *testing.T, first *deployment.Program) {
 	t.Helper()
-	for _, pid := range append(childrenOf(t, pid), pid) {
+	for _, pid := range append(first.Children(), first.Pid()) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func checkProcess(t *testing.T, pid int) {
 			}
 		}
 	}
-	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", pid))
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", first.Pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,33 +168,10 @@ func checkProcess(t *testing.T, pid int) {
 	}
 }
 
-// childrenOf asks the kernel, which numbers processes as this test's namespace does.
-func childrenOf(t *testing.T, pid int) (children []int) {
-	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range threads {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for word := range strings.FieldsSeq(string(text)) {
-			child, err := strconv.Atoi(word)
-			if err != nil {
-				t.Fatal(err)
-			}
-			children = append(children, child)
-		}
-	}
-	return children
-}
-
 // killChild kills the one child of a guard.
-func killChild(t *testing.T, guard int) {
+func killChild(t *testing.T, guard *deployment.Program) {
 	t.Helper()
-	children := childrenOf(t, guard)
+	children := guard.Children()
 	if len(children) != 1 {
 		t.Fatalf("the guard has the children %v", children)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -27,8 +26,10 @@ func TestTheListOfParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var list struct {
-			BOMFormat  string
-			Metadata   struct{ Component struct{ Name, Version string } }
+			BOMFormat string
+			Metadata  struct {
+				Component struct{ Name, Version string }
+			}
 			Components []struct {
 				Name, Version, PURL string
 				Evidence            struct {

@@ -3,9 +3,13 @@ package deployment
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -47,6 +51,21 @@ func Start(t testing.TB, cmd *exec.Cmd) *Program {
 
 // Pid is the process's number.
 func (p *Program) Pid() int { return p.run.Pid() }
+
+// Children are the processes that the program has started and that still run, as the
+// kernel tells (Linux only).
+func (p *Program) Children() (pids []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Pid()))
+	for _, file := range threads {
+		text, _ := os.ReadFile(file) // #nosec G304 -- a thread that has ended has none
+		for word := range strings.FieldsSeq(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
 
 // Log is what the program has written.
 func (p *Program) Log() string { return p.out.String() }
