@@ -192,8 +192,9 @@ package: ## Build the functions and upload them; the template that refers to the
 	sam build
 	sam package --resolve-s3 --output-template-file .aws-sam/packaged.yaml
 
+# A stack names its image by digest, so that going back to an earlier one is possible.
 SAM_DEPLOY = sam deploy --stack-name '$(STACK)' --resolve-s3 --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND --no-fail-on-empty-changeset \
-	--parameter-overrides Version='$(VERSION)' Image='$(IMAGE):$(VERSION)' $(PARAMETERS)
+	--parameter-overrides Version='$(VERSION)' Image='$(IMAGE)'@"$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' '$(IMAGE):$(VERSION)')" $(PARAMETERS)
 
 deploy: export VERSION := $(VERSION)
 deploy: deploy-preflight ## Build and deploy (STACK=wafleet IMAGE=registry/name PARAMETERS='Size=small'); the image was pushed before

@@ -109,7 +109,7 @@ func needContainers(t *testing.T) {
 // its entrypoint too.
 func (i image) container(t testing.TB, env []string, args ...string) container {
 	t.Helper()
-	c := container{Root: i.dir, Dir: i.workdir, Args: args}
+	c := container{Root: writable(t, i.dir), Dir: i.workdir, Args: args}
 	if len(args) == 0 {
 		c.Args = append(slices.Clone(i.entrypoint), i.cmd...)
 	}
@@ -120,10 +120,53 @@ func (i image) container(t testing.TB, env []string, args ...string) container {
 		c.Env = append(c.Env, name+"="+value)
 	}
 	c.Env = append(c.Env, env...)
-	// An engine makes the places of its own mounts.
-	if err := os.MkdirAll(filepath.Join(i.dir, "proc"), 0o755); err != nil {
+	c.mountAt(t, "/proc")
+	return c
+}
+
+// writable is a container's own copy of an image, made of links: an engine makes
+// places in it for what it mounts.
+func writable(t testing.TB, dir string) (copied string) {
+	t.Helper()
+	copied, err := os.MkdirTemp(workshop, "container-")
+	if err != nil {
 		t.Fatal(err)
 	}
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", "--link", dir+"/.", copied).CombinedOutput(); err != nil {
+		t.Fatalf("copy the image: %v\n%s", err, out)
+	}
+	return copied
+}
+
+func (c container) mountAt(t testing.TB, place string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(c.Root, place), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// with mounts a directory of this machine. One that is empty becomes a copy of what
+// the image has there, owner included, as a volume does that an engine has just made.
+func (c container) with(t testing.TB, dir, place string) container {
+	t.Helper()
+	inside := filepath.Join(c.Root, place)
+	info, err := os.Stat(inside)
+	files, listErr := os.ReadDir(dir)
+	if listErr != nil {
+		t.Fatal(listErr)
+	}
+	if err == nil && len(files) == 0 {
+		owner := info.Sys().(*syscall.Stat_t)
+		if err := os.Chown(dir, int(owner.Uid), int(owner.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.mountAt(t, place)
+	c.Volumes = maps.Clone(c.Volumes)
+	if c.Volumes == nil {
+		c.Volumes = map[string]string{}
+	}
+	c.Volumes[place] = dir
 	return c
 }
 

@@ -23,7 +23,7 @@ import (
 func TestTheImagesRun(t *testing.T) {
 	t.Parallel()
 	needContainers(t)
-	all := built(t, amd64)
+	all := built(t, native)
 	control, fleet := all.get(t, "control"), all.get(t, "connector")
 	database := pgtest.New(t, nil)
 	url := "DATABASE_URL=" + database
@@ -37,15 +37,17 @@ func TestTheImagesRun(t *testing.T) {
 		}
 		sim.Close()
 	})
-	data := volume(t, fleet, "ca.pem", sim.CAPEM())
 	const place = "/app/data"
+	data := newVolume(t)
 
 	if out, code := control.container(t, []string{url}, "/migrate").once(t); code != 0 {
 		t.Fatalf("migrate: %d\n%s", code, out)
 	}
 	api := deployment.Start(t, control.container(t, []string{url, "SQLITE_AVAILABLE=true"}, "/api", "-listen", "127.0.0.1:0").command(t))
 	client := deployment.API{TB: t, URL: "http://" + api.Await(`"msg":"listening","address":"([^"]+)"`)}
-	client.Key = newKey(t, control, url)
+	client.Key = newKey(t, func(args ...string) container {
+		return control.container(t, []string{url}, append([]string{"/wafleet"}, args...)...)
+	})
 	if got := client.Want("GET", "/api/version", "")["version"]; got != stamped {
 		t.Errorf("the API says that it is version %v", got)
 	}
@@ -54,8 +56,8 @@ func TestTheImagesRun(t *testing.T) {
 		url, "DATA_DIR=" + place, "LISTEN=" + freeAddress(t),
 		"WHATSAPP_DIAL_ADDR=" + sim.DialAddr(), "WHATSAPP_TLS_CA=" + place + "/ca.pem", "WHATSAPP_NOISE_ROOT_KEY=" + sim.RootKeyHex(),
 	}
-	connector := fleet.container(t, env)
-	connector.Volumes = map[string]string{place: data}
+	connector := fleet.container(t, env).with(t, data, place)
+	writeFile(t, filepath.Join(data, "ca.pem"), sim.CAPEM())
 	health := fleet.container(t, env, fleet.health...)
 	if out, code := health.once(t); code == 0 {
 		t.Errorf("nothing runs, and is healthy: %s", out)
@@ -96,27 +98,28 @@ func TestTheImagesRun(t *testing.T) {
 	}
 }
 
-// volume is a directory that the image's user owns, with one file.
-func volume(t *testing.T, of image, name string, text []byte) (dir string) {
+// newVolume is a directory that another user than root can reach.
+func newVolume(t *testing.T) (dir string) {
 	t.Helper()
 	dir, err := os.MkdirTemp(workshop, "volume-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := of.container(t, nil)
-	if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil { // #nosec G306 -- a public certificate
-		t.Fatal(err)
-	}
-	if err := os.Chown(dir, c.UID, c.GID); err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }
 
-func newKey(t *testing.T, control image, url string) (key string) {
+func writeFile(t *testing.T, name string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, text, 0o644); err != nil { // #nosec G306 -- a public certificate
+		t.Fatal(err)
+	}
+}
+
+// newKey makes a tenant and a key of it with a container of the operator's command.
+func newKey(t *testing.T, wafleet func(args ...string) container) (key string) {
 	t.Helper()
 	for _, line := range []string{"create-tenant --tenant acme", "create-key --tenant acme"} {
-		out, code := control.container(t, []string{url}, append([]string{"/wafleet"}, strings.Fields(line)...)...).once(t)
+		out, code := wafleet(strings.Fields(line)...).once(t)
 		if code != 0 {
 			t.Fatalf("%s: %d\n%s", line, code, out)
 		}

@@ -15,7 +15,7 @@ var functions = []string{"ApiFunction", "SweepFunction", "MigrateFunction", "Adm
 
 // maxBootstrap is what a function's program may have, in bytes: it is read at every
 // cold start.
-const maxBootstrap = 15 << 20
+const maxBootstrap = 15_000_000
 
 // TestFunctionsAreBuilt calls the targets as sam does.
 func TestFunctionsAreBuilt(t *testing.T) {
@@ -79,7 +79,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	const image = "IMAGE=1.dkr.ecr.eu-west-1.amazonaws.com/c"
 	sam := map[string]string{"sam": `echo "sam $*"`}
 	account := map[string]string{"sam": sam["sam"], "aws": `echo arn:aws:iam::1:user/u`}
-	full := map[string]string{"sam": sam["sam"], "aws": account["aws"], "docker": `echo linux/arm64 && echo "docker $*" >&2`}
+	full := map[string]string{"sam": sam["sam"], "aws": account["aws"], "docker": `echo "docker $*" >&2; case "$*" in *Digest*) echo sha256:12ab ;; *) echo linux/arm64 ;; esac`}
 	for _, test := range []struct {
 		name      string
 		programs  map[string]string
@@ -94,7 +94,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		{"no image named", full, []string{"deploy"}, false, "say where the image is", "sam deploy"},
 		{"dirty", full, []string{"deploy", image, "VERSION=v1-dirty"}, false, "commit first", "sam deploy"},
 		{"no image", map[string]string{"sam": sam["sam"], "aws": account["aws"], "docker": "exit 1"}, []string{"deploy", image}, false, "make image-push", "sam deploy"},
-		{"all", full, []string{"deploy", image, "PARAMETERS=Size=small"}, true, "--parameter-overrides Version=v1 Image=1.dkr.ecr.eu-west-1.amazonaws.com/c:v1 Size=small --no-confirm-changeset", ""},
+		{"all", full, []string{"deploy", image, "PARAMETERS=Size=small"}, true, "--parameter-overrides Version=v1 Image=1.dkr.ecr.eu-west-1.amazonaws.com/c@sha256:12ab Size=small --no-confirm-changeset", ""},
 		{"look first", full, []string{"deploy-check", image}, true, "--no-execute-changeset", ""},
 		{"package", account, []string{"package"}, true, "sam package --resolve-s3", ""},
 		{"logs", account, []string{"logs", "STACK=mine"}, true, "sam logs --stack-name mine", ""},

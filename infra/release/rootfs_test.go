@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,14 @@ var (
 	amd64    = sync.OnceValues(func() (images, error) { return assemble(filepath.Join(workshop, "amd64"), "amd64") })
 	arm64    = sync.OnceValues(func() (images, error) { return assemble(filepath.Join(workshop, "arm64"), "arm64") })
 )
+
+// native are the images for this machine.
+func native() (images, error) {
+	if runtime.GOARCH == "arm64" {
+		return arm64()
+	}
+	return amd64()
+}
 
 // assemble does what an engine would: it runs the build stage, on this machine and
 // in a directory of its own, and copies the last stages together.

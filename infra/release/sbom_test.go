@@ -11,7 +11,7 @@ import (
 // what decides the licence of a program.
 func TestTheListOfParts(t *testing.T) {
 	t.Parallel()
-	all := built(t, amd64)
+	all := built(t, native)
 	dir := t.TempDir()
 	for image, program := range map[string]string{"connector": "connector", "control": "api"} {
 		made := target(t, "sbom", "SBOM_OF="+program, "SBOM_FROM="+all.get(t, image).dir, "SBOM_DIR="+dir, "VERSION="+stamped)
