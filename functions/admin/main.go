@@ -30,6 +30,7 @@ const commandTimeout = 30 * time.Second
 type commandLine struct {
 	JSON bool `name:"json" help:"Answer with one JSON object."`
 	commands
+	CreateSecretsKey createSecretsKey `cmd:"" help:"Make the file that SECRETS_KEY_FILE names, with a fresh key."`
 }
 
 func main() {
