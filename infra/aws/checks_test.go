@@ -21,6 +21,7 @@ var checks = []check{
 	{"any resource", anyResource},
 	{"trust", trust},
 	{"allowed", allowed},
+	{"calls", calls},
 	{"encryption", encryption},
 	{"private", private},
 	{"database", database},
@@ -66,10 +67,10 @@ func (c check) run(s *system, read reader) []string {
 
 func TestTheTemplatesHold(t *testing.T) {
 	t.Parallel()
-	s := loaded(t)
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			s := loaded(t)
 			for _, found := range c.run(s, fromDisk) {
 				t.Error(found)
 			}

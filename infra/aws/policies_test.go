@@ -23,7 +23,14 @@ type statement struct {
 
 // policies are all statements of a system, wherever they are: roles, managed
 // policies, and those of queues, topics, keys, endpoints and file systems.
-func (s *system) policies() (all []statement) {
+func (s *system) policies() []statement {
+	if s.statements == nil {
+		s.statements = s.readPolicies()
+	}
+	return s.statements
+}
+
+func (s *system) readPolicies() (all []statement) {
 	for one := range s.each() {
 		walk(one.props, func(v any) {
 			for _, list := range []any{dict(v)["PolicyDocument"], dict(v)["AssumeRolePolicyDocument"], dict(v)["KeyPolicy"], dict(v)["FileSystemPolicy"]} {

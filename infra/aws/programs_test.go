@@ -43,7 +43,7 @@ var programs = []program{
 	{"functions/migrate", "MigrateFunction", "MigrateRole", map[string]string{
 		"DATABASE_URL": bySecret, "DATABASE_USER": "the secret names it", "DATABASE_IAM_AUTH": "the owner has a password",
 	}},
-	{"functions/admin", "AdminFunction", "AdminRole", map[string]string{"DATABASE_URL": bySecret, "SECRETS_KEY_FILE": byKMS}},
+	{"functions/admin", "AdminFunction", "AdminRole", map[string]string{"DATABASE_URL": bySecret}},
 	{"connector", "Task", "TaskRole", map[string]string{
 		"DATABASE_URL": bySecret, "SECRETS_KEY_FILE": byKMS, "LISTEN": byDefault, "CONNECTS_PER_SECOND": byDefault, "REBALANCE_PER_SECOND": byDefault,
 		"LEASE_TTL": byDefault, "ECS_CONTAINER_METADATA_URI_V4": byECS, "ECS_AGENT_URI": byECS, "GUARD_LEASE_FD": byECS, "GUARD_CRASH_FD": byECS,

@@ -24,7 +24,7 @@ var mayDo = map[string]string{
 	"SweepRole":     forLambda + " " + signsIn,
 	"AdminRole":     forLambda + " " + signsIn + " kms:Encrypt",
 	"MigrateRole":   forLambda + " secretsmanager:GetSecretValue kms:Decrypt",
-	"TaskRole":      signsIn + " sqs:ReceiveMessage sqs:DeleteMessage ecs:UpdateTaskProtection " + mounts,
+	"TaskRole":      signsIn + " sqs:ReceiveMessage sqs:DeleteMessage sqs:ChangeMessageVisibility ecs:UpdateTaskProtection " + mounts,
 	"ExecutionRole": runsTasks,
 	"ProxyRole":     signsIn,
 	"FlowLogRole":   "logs:CreateLogStream logs:PutLogEvents logs:DescribeLogStreams",

@@ -17,6 +17,8 @@ const repository = "../.."
 type system struct {
 	root   *template
 	nested map[string]*template // by logical id
+
+	statements []statement // of policies, once they are read
 }
 
 // template is one file.
