@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test test-pooler e2e e2e-aws chaos bench bench-fleet bench-lambda bench-api lint lint-security build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun \
+.PHONY: help run scan test test-pooler e2e e2e-aws chaos bench bench-fleet bench-lambda bench-api lint lint-security lint-infra lint-infra-spec lint-infra-faults build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun \
 	build-ApiFunction build-SweepFunction build-MigrateFunction build-AdminFunction package deploy deploy-check deploy-preflight logs destroy image image-push sbom rds-ca
 
 help: ## Show this list
@@ -68,6 +68,31 @@ lint: lint-security ## Check form, vet, staticcheck, gosec, known vulnerabilitie
 	$(GO) mod tidy -diff
 	$(TOOLS) actionlint
 	$(GO) test ./shared/house ./shared/e2e/contract
+
+TEMPLATES = template.yaml infra/aws/*.yaml
+CFN_LINT  = cfn-lint==1.51.0
+
+# What stands in for cfn-lint where Python is missing; see infra/aws/lint.
+AWS_SPEC = @aws-cdk/aws-service-spec@0.1.216 yaml@2.9.1
+
+lint-infra: ## Check the templates: cfn-lint where it is there or pip can fetch it, AWS's specification else, and the tests of infra/aws
+	@if command -v cfn-lint >/dev/null 2>&1; then cfn-lint $(TEMPLATES) && echo "cfn-lint: no complaint"; \
+	elif { test -x .cache/cfn-lint/bin/cfn-lint || { python3 -m venv .cache/cfn-lint && .cache/cfn-lint/bin/pip install --quiet --disable-pip-version-check --retries 0 --timeout 5 $(CFN_LINT); }; } >/dev/null 2>&1; then \
+		.cache/cfn-lint/bin/cfn-lint $(TEMPLATES) && echo "cfn-lint: no complaint"; \
+	elif rm -rf .cache/cfn-lint; command -v npm >/dev/null 2>&1; then \
+		echo "cfn-lint cannot be had: AWS's specification of resources stands in"; $(MAKE) --no-print-directory lint-infra-spec; \
+	else echo "neither cfn-lint nor npm can be had: only the tests of infra/aws check the templates"; fi
+	$(GO) test ./infra/aws
+
+lint-infra-spec: .cache/aws-spec
+	@node infra/aws/lint/lint.mjs .cache/aws-spec $(TEMPLATES)
+
+lint-infra-faults: .cache/aws-spec
+	LINT_FAULTS=../../.cache/aws-spec $(GO) test -count=1 -v -run 'Linters|EveryFault' ./infra/aws
+
+.cache/aws-spec:
+	@command -v npm >/dev/null 2>&1 || { echo "npm is missing. Install Node.js: https://nodejs.org" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix $@.new $(AWS_SPEC) && mv $@.new $@
 
 # Tools with dependencies of their own, which must not meet the product's.
 TOOLS = $(GO) tool -modfile=infra/tools/go.mod

@@ -27,6 +27,7 @@ var fleetMetrics = []fleetMetric{
 	fleetGauge("connectors_alive", "Connectors whose lease has not passed.", func(f store.FleetStatus) float64 { return float64(f.Alive) }),
 	fleetGauge("slots", "Slots of the connectors that claim.", func(f store.FleetStatus) float64 { return float64(f.Slots) }),
 	fleetGauge("slots_free", "Of these, those that are not taken.", func(f store.FleetStatus) float64 { return float64(f.SlotsFree) }),
+	fleetGauge("sessions_failed", "Sessions that should be running and gave up, but for want of a phone that scans.", func(f store.FleetStatus) float64 { return float64(f.Failed) }),
 	fleetGauge("client_outdated_share", "Share of the sessions whose client version WhatsApp refuses, from 0 to 1.", store.FleetStatus.OutdatedShare),
 }
 

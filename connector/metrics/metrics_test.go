@@ -109,8 +109,8 @@ func TestOneConnectorSpeaksForTheFleet(t *testing.T) {
 	if got := scrapeOf(t, m, "wafleet_fleet_"); len(got) != 0 {
 		t.Errorf("before the first count: %q", got)
 	}
-	m.SetFleet(&store.FleetStatus{Wanted: 9, Unplaced: 2, OldestJob: 1500 * time.Millisecond, Alive: 3, Slots: 30, SlotsFree: 23, Running: 8, Outdated: 1})
-	want := []string{"client_outdated_share 0.125", "connectors_alive 3", "oldest_job_seconds 1.5", "sessions_unplaced 2", "sessions_wanted 9", "slots 30", "slots_free 23"}
+	m.SetFleet(&store.FleetStatus{Wanted: 9, Unplaced: 2, OldestJob: 1500 * time.Millisecond, Alive: 3, Slots: 30, SlotsFree: 23, Running: 8, Outdated: 1, Failed: 4})
+	want := []string{"client_outdated_share 0.125", "connectors_alive 3", "oldest_job_seconds 1.5", "sessions_failed 4", "sessions_unplaced 2", "sessions_wanted 9", "slots 30", "slots_free 23"}
 	if got := scrapeOf(t, m, "wafleet_fleet_"); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

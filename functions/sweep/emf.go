@@ -30,6 +30,7 @@ func metrics(found summary) []metric {
 		{"wafleet_fleet_slots", "Count", float64(found.Slots)},
 		{"wafleet_fleet_slots_free", "Count", float64(found.SlotsFree)},
 		{"wafleet_fleet_client_outdated_share", "None", found.OutdatedShare},
+		{"wafleet_fleet_sessions_failed", "Count", float64(found.Failed)},
 		{"wafleet_fleet_orphans_found", "Count", float64(found.Orphans)},
 	}
 }

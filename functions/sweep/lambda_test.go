@@ -190,7 +190,7 @@ func (f *function) wantMetrics(lines int) {
 				f.Errorf("%s is %v %s", m.Name, values[m.Name], m.Unit)
 			}
 		}
-		if len(directive.Metrics) != 9 || len(values) != 9+2 || values["wafleet_fleet_sessions_wanted"] != 2.0 {
+		if len(directive.Metrics) != 10 || len(values) != 10+2 || values["wafleet_fleet_sessions_wanted"] != 2.0 {
 			f.Errorf("%s", line)
 		}
 	}

@@ -52,6 +52,7 @@ type summary struct {
 	Slots            int     `json:"slots"`
 	SlotsFree        int     `json:"slotsFree"`
 	OutdatedShare    float64 `json:"clientOutdatedShare"`
+	Failed           int     `json:"failed"`
 
 	Forgotten      int `json:"idempotencyForgotten"` // answers of yesterday that this sweep removed
 	AuditForgotten int `json:"auditForgotten"`       // entries of the audit that were too old
@@ -77,7 +78,7 @@ func (s sweeper) sweep(ctx context.Context) (summary, error) {
 		Orphans: orphans.Jobs, Forgotten: s.forgetAnswers(ctx), Wanted: status.Wanted, Held: status.Held, Unplaced: status.Unplaced,
 		OldestJobSeconds: status.OldestJob.Round(time.Millisecond).Seconds(),
 		ConnectorsAlive:  status.Alive, Slots: status.Slots, SlotsFree: status.SlotsFree,
-		OutdatedShare: status.OutdatedShare(), AuditForgotten: s.forgetAudit(ctx),
+		OutdatedShare: status.OutdatedShare(), Failed: status.Failed, AuditForgotten: s.forgetAudit(ctx),
 	}, nil
 }
 

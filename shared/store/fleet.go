@@ -18,6 +18,7 @@ type FleetStatus struct {
 	SlotsFree int           // of these, how many are not taken
 	Running   int           // sessions that users want to run, also those that gave up
 	Outdated  int           // of these, those whose client version WhatsApp refuses
+	Failed    int           // of these, those that gave up, but for want of a phone that scans
 }
 
 // OutdatedAlarm is the share of refused client versions from which on it is the
@@ -43,7 +44,7 @@ WITH asked AS (
     FROM alive
 ), wanted AS (
     SELECT a.id IS NULL AS unplaced, j.available_at, r.reason_code IS NOT DISTINCT FROM 'CLIENT_OUTDATED' AS outdated,
-        s.desired = 'running' AS running,
+        s.desired = 'running' AS running, r.state = 'FAILED' AND r.reason_code IS DISTINCT FROM 'QR_EXPIRED' AS failed,
         (s.deleted_at IS NOT NULL OR r.state <> 'FAILED' OR r.seen_generation < s.generation OR r.retry_at <= now())
         AND (a.id IS NOT NULL OR j.session_id IS NULL OR j.available_at <= now()) AS needs_slot
     FROM asked, session s
@@ -54,10 +55,11 @@ WITH asked AS (
 ), demand AS (
     SELECT count(*) FILTER (WHERE needs_slot) AS wanted, count(*) FILTER (WHERE needs_slot AND unplaced) AS unplaced,
         COALESCE(extract(epoch FROM now() - min(available_at) FILTER (WHERE needs_slot AND unplaced)), 0) AS oldest,
-        count(*) FILTER (WHERE running) AS running, count(*) FILTER (WHERE running AND outdated) AS outdated
+        count(*) FILTER (WHERE running) AS running, count(*) FILTER (WHERE running AND outdated) AS outdated,
+        count(*) FILTER (WHERE running AND failed) AS failed
     FROM wanted
 )
-SELECT wanted, held, unplaced, oldest, connectors, slots, free, running, outdated FROM demand, room, asked`
+SELECT wanted, held, unplaced, oldest, connectors, slots, free, running, outdated, failed FROM demand, room, asked`
 
 // FleetStatus counts, in one statement and so at one moment.
 func (s *Store) FleetStatus(ctx context.Context) (FleetStatus, error) { return s.fleetStatus(ctx, "") }
@@ -74,7 +76,7 @@ func (s *Store) fleetStatus(ctx context.Context, asker session.ConnectorID) (Fle
 		oldest float64
 	)
 	err := s.db.QueryRowContext(ctx, fleetStatus, string(asker)).
-		Scan(&f.Wanted, &f.Held, &f.Unplaced, &oldest, &f.Alive, &f.Slots, &f.SlotsFree, &f.Running, &f.Outdated)
+		Scan(&f.Wanted, &f.Held, &f.Unplaced, &oldest, &f.Alive, &f.Slots, &f.SlotsFree, &f.Running, &f.Outdated, &f.Failed)
 	f.OldestJob = time.Duration(oldest * float64(time.Second))
 	return f, domain("count the fleet", err)
 }

@@ -66,8 +66,8 @@ func TestFleetStatusLeavesOutWhoNeedsNoSlot(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	me := f.connector("me")
-	idle := func(running int) store.FleetStatus {
-		return store.FleetStatus{Running: running, Alive: 1, Slots: 100, SlotsFree: 100}
+	idle := func(running, failed int) store.FleetStatus {
+		return store.FleetStatus{Running: running, Failed: failed, Alive: 1, Slots: 100, SlotsFree: 100}
 	}
 	running := 0
 	for name, retry := range map[session.Name]time.Duration{"gave-up": 0, "banned": time.Hour} {
@@ -79,10 +79,15 @@ func TestFleetStatusLeavesOutWhoNeedsNoSlot(t *testing.T) {
 		}
 		must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, []store.Report{last}))
 		running++
-		f.wantFleet(string(name), idle(running))
+		f.wantFleet(string(name), idle(running, running))
 	}
+	f.start("no-phone")
+	unscanned := report(f.claim(me, 1)[0], session.Failed)
+	unscanned.Code, unscanned.Message = session.QRExpired, "nobody scanned"
+	must[[]session.ID](f)(f.ReleaseIfEpoch(t.Context(), me, []store.Report{unscanned}))
+	f.wantFleet("nobody scanned, which is nobody's failure", idle(running+1, running))
 	f.start("banned") // waits for the end of the ban all the same
-	f.wantFleet("started while banned", idle(running))
+	f.wantFleet("started while banned", idle(running+1, running))
 	f.sql(`UPDATE start_job SET available_at = now() - interval '1 hour'`)
 	got := must[store.FleetStatus](f)(f.FleetStatus(t.Context()))
 	if got.Wanted != 1 || got.Unplaced != 1 || got.OldestJob < time.Hour {
