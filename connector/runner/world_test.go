@@ -192,7 +192,7 @@ func (w *world) pause() { w.after(w.lastReport().RetryIn) }
 func (w *world) want(entries ...string) {
 	w.Helper()
 	synctest.Wait()
-	if got := w.take(); !slices.Equal(got, entries) {
+	if got := w.take(); !slices.Equal(got, settled(entries)) {
 		w.Errorf("happened:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(entries, "\n  "))
 	}
 }
@@ -214,7 +214,28 @@ func (w *world) take() []string {
 	defer w.mu.Unlock()
 	got := w.journal
 	w.journal = nil
-	return got
+	return settled(got)
+}
+
+// settled puts every close behind what may happen beside it, as it may come
+// before or after that: reports, and whatever else is written. It stays before a
+// dial, the removal of credentials and the release, which must wait for it.
+func settled(journal []string) []string {
+	for i := len(journal) - 2; i >= 0; i-- {
+		for j := i; j+1 < len(journal) && strings.HasPrefix(journal[j], "close ") && isBeside(journal[j+1]); j++ {
+			journal[j], journal[j+1] = journal[j+1], journal[j]
+		}
+	}
+	return journal
+}
+
+func isBeside(entry string) bool {
+	word, _, _ := strings.Cut(entry, " ")
+	switch word {
+	case "WORKING", "STARTING", "SCAN_QR_CODE", "STOPPED", "FAILED", "clear", "codes", "epoch?", "refresh", "answer":
+		return true
+	}
+	return false
 }
 
 func (w *world) note(format string, args ...any) {
