@@ -44,7 +44,7 @@ func TestALoginOfSecretsManager(t *testing.T) {
 	t.Cleanup(aws.Close)
 	kept := manager.NewSecret(t, role, "one")
 	kept.Breaks(fakesecrets.Refuses("InternalServiceError"))
-	log := newOutput()
+	log := &bootstrap.Output{}
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{
 		Bootstrap: bootstrap.Build(t, "lambda.norpc"), Log: log, Env: append(fakesecrets.Environment(aws.URL),
 			"DATABASE_HOST="+u.Hostname(), "DATABASE_PORT="+u.Port(), "DATABASE_NAME="+strings.TrimPrefix(u.Path, "/"), "DATABASE_SSLMODE=disable",
