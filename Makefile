@@ -46,6 +46,10 @@ test-pooler: bin/pgtest ## Run the API's tests through pgbouncer in transaction 
 e2e: bin/pgtest ## Run the end-to-end tests only
 	@exec $(WITH_POSTGRES) $(GO) test -shuffle=on -timeout=15m ./shared/e2e/... ./infra/local/...
 
+e2e-aws: bin/pgtest ## Run the end-to-end tests on the system as AWS would run it, with SQS and without
+	@for stage in aws aws-without-sqs; do echo "on the stage $$stage:"; \
+	$(WITH_POSTGRES) env E2E_STAGE=$$stage $(GO) test -shuffle=on -count=1 -timeout=20m ./shared/e2e || exit; done
+
 chaos: ## Break everything at random and check that nothing is lost (CHAOS=60s CHAOS_SEED=7 CHAOS_ONLY=kill,freeze)
 	@exec env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 

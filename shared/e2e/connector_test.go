@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,19 +16,20 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 )
 
-// process is a connector binary that runs.
+// process is a connector binary that runs, alone or below a guard.
 type process struct {
 	testing.TB
-	cmd    *exec.Cmd
-	log    *bootstrap.Output
-	exited chan struct{}
-	once   sync.Once
+	guarded bool
+	cmd     *exec.Cmd
+	log     *bootstrap.Output
+	exited  chan struct{}
+	once    sync.Once
 }
 
 // connector launches a connector and waits until it is registered.
 func (s *system) connector(env ...string) *process {
 	s.Helper()
-	return s.registered(program("connector"), env...)
+	return s.registered(binaryOf("connector"), env...)
 }
 
 // registered runs a connector's program and waits until it is registered.
@@ -54,14 +56,14 @@ const shortLease = "LEASE_TTL=3s"
 // last of a name counts.
 func (s *system) launch(env ...string) *process {
 	s.Helper()
-	return s.run(program("connector"), quick(env)...)
+	return s.run(binaryOf("connector"), quick(env)...)
 }
 
 // launchPlain starts a connector that has production's value of whatever env
 // does not name.
 func (s *system) launchPlain(env ...string) *process {
 	s.Helper()
-	return s.run(program("connector"), env...)
+	return s.run(binaryOf("connector"), env...)
 }
 
 // quick adds what lets a test go fast.
@@ -71,7 +73,11 @@ func quick(env []string) []string {
 
 func (s *system) run(program string, env ...string) *process {
 	s.Helper()
-	p := s.spawn(exec.Command(program), env...)
+	cmd := exec.Command(program)
+	if s.aws != nil { // as the image's entry point does
+		cmd = exec.Command(binaryOf("guard"), program)
+	}
+	p := s.spawn(cmd, env...)
 	s.Cleanup(func() {
 		p.end()
 		p.checkLog(s.allSecrets(), "panic:", `"a panic`) // not the runtime's panic.go in the stack of a race
@@ -82,13 +88,18 @@ func (s *system) run(program string, env ...string) *process {
 // spawn starts a program with the environment of a connector.
 func (s *system) spawn(cmd *exec.Cmd, env ...string) *process {
 	s.Helper()
-	p := &process{TB: s.TB, cmd: cmd, log: &bootstrap.Output{}, exited: make(chan struct{})}
+	p := &process{TB: s.TB, guarded: cmd.Path == binaryOf("guard"), cmd: cmd, log: &bootstrap.Output{}, exited: make(chan struct{})}
 	p.cmd.Env = s.audited(append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url, "DATA_DIR=" + s.data, "LISTEN=127.0.0.1:0",
 		"WHATSAPP_DIAL_ADDR=" + s.sim.DialAddr(), "WHATSAPP_TLS_CA=" + s.ca, "WHATSAPP_NOISE_ROOT_KEY=" + s.sim.RootKeyHex(),
 		"GORACE=halt_on_error=0 exitcode=0",
 	}, env...))
+	if s.aws != nil {
+		task := s.aws.ecs.newTask()
+		p.cmd.Env = slices.Concat(s.aws.env, s.aws.ecs.container(task), p.cmd.Env) // the last of a name counts
+		s.aws.tellOfTheEnd(task, p.exited)
+	}
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -158,9 +169,22 @@ func (p *process) waitFor(text string) {
 	}
 }
 
+// signal reaches the connector, and its guard too where both have to hear it: a
+// guard passes SIGTERM on, but what freezes or kills a container does that to all
+// in it.
 func (p *process) signal(sig syscall.Signal) {
 	p.Helper()
+	below := 0
+	if p.guarded && (sig == syscall.SIGSTOP || sig == syscall.SIGCONT || sig == syscall.SIGKILL) {
+		below = p.below()
+	}
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.Fatal(err)
+	}
+	if below == 0 {
+		return
+	}
+	if err := syscall.Kill(below, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		p.Fatal(err)
 	}
 }

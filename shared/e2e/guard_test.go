@@ -56,7 +56,7 @@ func newGuarded(t *testing.T, number int) *guarded {
 // guard starts one. Nothing but deaths may move a session.
 func (g *guarded) guard() *process {
 	g.Helper()
-	p := g.spawn(exec.Command(program("guard"), program("connector")),
+	p := g.spawn(exec.Command(binaryOf("guard"), binaryOf("connector")),
 		"SLOTS=100", "LOG_LEVEL=DEBUG", "CONNECTS_PER_SECOND=1000", "LEASE_TTL=10m", "REBALANCE_PER_SECOND=0")
 	g.Cleanup(func() {
 		p.end()
@@ -176,7 +176,7 @@ func TestAKilledConnectorsSessionsMoveAtOnce(t *testing.T) {
 	holder := g.get(g.names[1]).text("assignedWorker")
 	struck := g.nodeOf(holder)
 	killed := time.Now()
-	if err := syscall.Kill(struck.below(), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(struck.connector(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	g.eventually("all at work elsewhere", func() bool {
@@ -202,7 +202,7 @@ func TestAGuardedConnectorLeavesInOrder(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, 5511999990631)
 	leaving := g.nodeOf(g.get(g.names[1]).text("assignedWorker"))
-	if err := syscall.Kill(leaving.below(), syscall.SIGTERM); err != nil {
+	if err := syscall.Kill(leaving.connector(), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if code := leaving.end(); code != 0 {
@@ -230,12 +230,13 @@ func (g *guarded) nodeOf(id string) *node {
 	return g.nodes[i]
 }
 
-// below is the connector's process number.
-func (n *node) below() int {
-	n.Helper()
+// below is the process number of the connector below a guard, 0 where there is
+// none.
+func (p *process) below() int {
+	p.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		n.Fatal(err)
+		p.Fatal(err)
 	}
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
@@ -243,14 +244,23 @@ func (n *node) below() int {
 			continue // gone meanwhile
 		}
 		_, after, _ := strings.Cut(string(text), ") ") // the name may hold spaces
-		if fields := strings.Fields(after); len(fields) > 1 && fields[1] == strconv.Itoa(n.cmd.Process.Pid) {
+		if fields := strings.Fields(after); len(fields) > 1 && fields[1] == strconv.Itoa(p.cmd.Process.Pid) {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			if err != nil {
-				n.Fatal(err)
+				p.Fatal(err)
 			}
 			return pid
 		}
 	}
-	n.Fatal("the guard has no child")
 	return 0
+}
+
+// connector is the process number of the one below the node's guard.
+func (n *node) connector() int {
+	n.Helper()
+	pid := n.below()
+	if pid == 0 {
+		n.Fatal("the guard has no child")
+	}
+	return pid
 }

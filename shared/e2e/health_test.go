@@ -28,7 +28,7 @@ func TestTheConnectorsPrivatePort(t *testing.T) {
 		}
 	}
 	check := func() error {
-		command := exec.Command(program("connector"), "healthcheck")
+		command := exec.Command(binaryOf("connector"), "healthcheck")
 		command.Env = []string{"LISTEN=" + address}
 		return command.Run()
 	}

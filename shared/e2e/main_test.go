@@ -19,6 +19,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "connector/guard")))
 }
 
-func program(name string) string { return filepath.Join(binaries, name) }
+func binaryOf(name string) string { return filepath.Join(binaries, name) }
 
 func migrate(ctx context.Context, url string) error { return schema.Migrate(ctx, url, nil) }

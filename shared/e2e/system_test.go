@@ -44,6 +44,7 @@ type system struct {
 	ca    string // file
 	key   string
 	data  string // DATA_DIR of every connector
+	aws   *cloud // nil on the host
 
 	mu       sync.Mutex
 	secrets  []string // guarded by mu; must never be in a log
@@ -57,6 +58,7 @@ type options struct {
 	allowFaults bool          // the test looks at the audit by itself
 	measured    bool          // figures are taken: neither audit nor log of the API
 	url         string        // of a migrated database; empty: one of the server that all tests share
+	stage       stage         // onHost: theStage
 }
 
 func newSystem(t testing.TB, o options) *system {
@@ -81,13 +83,16 @@ func newSystem(t testing.TB, o options) *system {
 		}
 		s.sim.Close()
 	})
+	if o.stage == onHost {
+		o.stage = theStage()
+	}
 	if o.measured {
-		s.openAPI(slog.New(slog.DiscardHandler))
+		s.openAPI(o.stage, slog.New(slog.DiscardHandler))
 		return s
 	}
 	s.audit()
 	log := &bootstrap.Output{}
-	s.openAPI(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s.openAPI(o.stage, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	t.Cleanup(func() {
 		text := log.String()
 		noSecretIn(t, "the log of the API", text, s.allSecrets())
@@ -106,16 +111,22 @@ func (s *system) startSim() {
 	}
 }
 
-func (s *system) openAPI(log *slog.Logger) {
+func (s *system) openAPI(on stage, log *slog.Logger) {
 	s.Helper()
 	var err error
 	if s.store, err = store.Open(s.url, store.Options{MaxOpen: 20, ApplicationName: "e2e"}); err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() { s.store.Close() })
-	s.key = s.newKey("e2e")
-	c := control.New(s.store, control.Config{SQLiteAvailable: true})
-	s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: log}))
+	if on == onHost {
+		s.key = s.newKey("e2e")
+		c := control.New(s.store, control.Config{SQLiteAvailable: true})
+		s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: log}))
+	} else {
+		s.aws = s.newCloud(on)
+		s.key = s.aws.newKey("e2e")
+		s.api = s.aws.serve()
+	}
 	s.Cleanup(func() {
 		s.api.CloseClientConnections()
 		s.api.Close()

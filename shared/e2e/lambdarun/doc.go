@@ -20,5 +20,6 @@
 // caller owns them. Invoke may be called from several goroutines; events are
 // delivered one after the other, as Lambda does.
 //
-// [Gateway] puts an HTTP API of API Gateway in front: HTTP in, HTTP out.
+// [Gateway] puts an HTTP API of API Gateway in front: HTTP in, HTTP out, over
+// programs that its caller has started or as many as the requests need.
 package lambdarun

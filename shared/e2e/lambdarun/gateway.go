@@ -36,7 +36,11 @@ const gatewayHost = "abc123.execute-api.us-east-1.amazonaws.com"
 // a header with commas, takes cookies out of the headers, sends a body in base64
 // unless its type is a text, and decodes the path: an encoded slash arrives as a
 // slash.
-type Gateway struct{ idle chan *Runtime }
+type Gateway struct {
+	idle  chan *Runtime
+	room  chan struct{} // one for each program that may still be started
+	start func(context.Context) (*Runtime, error)
+}
 
 // NewGateway returns a gateway over running programs, which stay the caller's.
 func NewGateway(runtimes ...*Runtime) *Gateway {
@@ -45,6 +49,30 @@ func NewGateway(runtimes ...*Runtime) *Gateway {
 		g.idle <- runtime
 	}
 	return g
+}
+
+// NewScalingGateway returns a gateway that starts another program whenever a
+// request finds none idle, as Lambda does, up to its concurrency. One that has
+// ended is replaced in the same way. Close ends them.
+func NewScalingGateway(concurrency int, start func(context.Context) (*Runtime, error)) *Gateway {
+	g := &Gateway{idle: make(chan *Runtime, concurrency), room: make(chan struct{}, concurrency), start: start}
+	for range concurrency {
+		g.room <- struct{}{}
+	}
+	return g
+}
+
+// Close ends the programs that the gateway has started. Requests must have ended.
+func (g *Gateway) Close() error {
+	var errs []error
+	for {
+		select {
+		case runtime := <-g.idle:
+			errs = append(errs, runtime.Stop())
+		default:
+			return errors.Join(errs...)
+		}
+	}
 }
 
 // ServeHTTP implements [http.Handler]. The gateway's own errors have its own
@@ -72,18 +100,51 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) invoke(r *http.Request, event []byte) (Answer, error) {
+	runtime, err := g.take(r.Context())
+	if err != nil {
+		return Answer{}, err
+	}
+	defer g.giveBack(runtime)
+	// A caller that leaves does not end the invocation.
+	return runtime.Invoke(context.WithoutCancel(r.Context()), event)
+}
+
+// take returns a program that serves nobody else.
+func (g *Gateway) take(ctx context.Context) (*Runtime, error) {
+	select {
+	case runtime := <-g.idle:
+		return runtime, nil
+	default:
+	}
 	timer := time.NewTimer(integrationTimeout)
 	defer timer.Stop()
 	select {
 	case runtime := <-g.idle:
-		defer func() { g.idle <- runtime }()
-		// A caller that leaves does not end the invocation.
-		return runtime.Invoke(context.WithoutCancel(r.Context()), event)
-	case <-r.Context().Done():
-		return Answer{}, r.Context().Err()
+		return runtime, nil
+	case <-g.room:
+		runtime, err := g.start(context.WithoutCancel(ctx))
+		if err != nil {
+			g.room <- struct{}{}
+		}
+		return runtime, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	case <-timer.C:
-		return Answer{}, errors.New("no process was free in time")
+		return nil, errors.New("no process was free in time")
 	}
+}
+
+func (g *Gateway) giveBack(runtime *Runtime) {
+	select {
+	case <-runtime.exited:
+		if g.room != nil {
+			_ = runtime.Stop() // says only that it has ended
+			g.room <- struct{}{}
+			return
+		}
+	default:
+	}
+	g.idle <- runtime
 }
 
 func eventOf(w http.ResponseWriter, r *http.Request) ([]byte, error) {

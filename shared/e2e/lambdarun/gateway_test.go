@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -173,5 +175,40 @@ func TestTheGatewayReportsAFailedInvocation(t *testing.T) {
 	}
 	if response, _ := g.send("GET", "/exit", nil, nil); response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("the end of the process: %s", response.Status)
+	}
+}
+
+// TestTheGatewayStartsWhatItNeeds: requests at the same time get a program each,
+// one after the other share one, and one that has ended is replaced.
+func TestTheGatewayStartsWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	var started atomic.Int32
+	scaling := lambdarun.NewScalingGateway(3, func(context.Context) (*lambdarun.Runtime, error) {
+		started.Add(1)
+		return start(t, "refuses", 0)
+	})
+	server := httptest.NewServer(scaling)
+	g := &gateway{T: t, Client: server.Client(), url: server.URL}
+	want := func(path string, status int, programs int32) {
+		t.Helper()
+		if response, _ := g.send("GET", path, nil, nil); response.StatusCode != status || started.Load() != programs {
+			t.Errorf("%s: %s, %d programs; want %d, %d", path, response.Status, started.Load(), status, programs)
+		}
+	}
+	want("/", http.StatusInternalServerError, 1)
+	want("/", http.StatusInternalServerError, 1)
+	want("/exit", http.StatusServiceUnavailable, 1)
+	want("/", http.StatusInternalServerError, 2)
+	var asking sync.WaitGroup
+	for range 12 {
+		asking.Go(func() { g.send("GET", "/", nil, nil) })
+	}
+	asking.Wait()
+	if n := started.Load(); n > 4 { // three at once, after the one that has ended
+		t.Errorf("%d programs", n)
+	}
+	server.Close()
+	if err := scaling.Close(); err != nil {
+		t.Error(err)
 	}
 }
