@@ -52,11 +52,12 @@ type system struct {
 
 // options of a system; the zero value is fine.
 type options struct {
-	sim         *wasim.Server // nil: the zero value
-	allowDouble bool          // the test lets a device log in twice
-	allowFaults bool          // the test looks at the audit by itself
-	measured    bool          // figures are taken: neither audit nor log of the API
-	url         string        // of a migrated database; empty: one of the server that all tests share
+	sim         *wasim.Server  // nil: the zero value
+	allowDouble bool           // the test lets a device log in twice
+	allowFaults bool           // the test looks at the audit by itself
+	measured    bool           // figures are taken: neither audit nor log of the API
+	hints       control.Hinter // nil: none but the database's
+	url         string         // of a migrated database; empty: one of the server that all tests share
 }
 
 func newSystem(t testing.TB, o options) *system {
@@ -82,12 +83,12 @@ func newSystem(t testing.TB, o options) *system {
 		s.sim.Close()
 	})
 	if o.measured {
-		s.openAPI(slog.New(slog.DiscardHandler))
+		s.openAPI(slog.New(slog.DiscardHandler), o.hints)
 		return s
 	}
 	s.audit()
 	log := &bootstrap.Output{}
-	s.openAPI(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s.openAPI(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), o.hints)
 	t.Cleanup(func() {
 		text := log.String()
 		noSecretIn(t, "the log of the API", text, s.allSecrets())
@@ -106,7 +107,7 @@ func (s *system) startSim() {
 	}
 }
 
-func (s *system) openAPI(log *slog.Logger) {
+func (s *system) openAPI(log *slog.Logger, hints control.Hinter) {
 	s.Helper()
 	var err error
 	if s.store, err = store.Open(s.url, store.Options{MaxOpen: 20, ApplicationName: "e2e"}); err != nil {
@@ -114,7 +115,7 @@ func (s *system) openAPI(log *slog.Logger) {
 	}
 	s.Cleanup(func() { s.store.Close() })
 	s.key = s.newKey("e2e")
-	c := control.New(s.store, control.Config{SQLiteAvailable: true})
+	c := control.New(s.store, control.Config{SQLiteAvailable: true, Hints: hints})
 	s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: log}))
 	s.Cleanup(func() {
 		s.api.CloseClientConnections()
