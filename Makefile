@@ -12,7 +12,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(
 WITH_POSTGRES = bin/pgtest --
 
 .DEFAULT_GOAL := help
-.PHONY: help run scan test test-pooler e2e e2e-aws chaos bench bench-fleet bench-lambda bench-api lint lint-security lint-infra lint-infra-spec lint-infra-faults build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/bootstrap bin/lambdarun \
+.PHONY: help run scan test test-pooler e2e e2e-aws chaos bench bench-fleet bench-lambda bench-api bench-hints test-sqs lint lint-security lint-infra lint-infra-spec lint-infra-faults build invoke clean programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/pgtest bin/fakesqs bin/bootstrap bin/lambdarun \
 	build-ApiFunction build-SweepFunction build-MigrateFunction build-AdminFunction package deploy deploy-check deploy-preflight logs destroy image image-push sbom rds-ca
 
 help: ## Show this list
@@ -54,7 +54,7 @@ chaos: ## Break everything at random and check that nothing is lost (CHAOS=60s C
 	@exec env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 
 bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
-	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^Benchmark(Fleet|API|Lambda)$$' -benchtime 1x -timeout=15m ./shared/e2e/...
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^Benchmark(Fleet|API|Lambda|Hints)$$' -benchtime 1x -timeout=15m ./shared/e2e/...
 
 bench-fleet: bin/pgtest ## Measure a fleet in minutes: crashes, drains, a deployment, storms of starts (FLEET=moves|storm|full)
 	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkFleet$$/^$(or $(FLEET),.*)$$' -benchtime 1x -timeout=30m ./shared/e2e
@@ -64,6 +64,15 @@ bench-lambda: bin/pgtest ## Measure the built Lambda programs: cold start, warm 
 
 bench-api: ## Measure the API over loopback: requests per second, p50, p99, round trips to a durable Postgres
 	@exec $(GO) test -run '^$$' -bench '^BenchmarkAPI$$' -benchtime 1x -timeout=10m ./shared/e2e/conformance
+
+bench-hints: bin/pgtest ## Measure how long a start waits for its claim: with NOTIFY, with SQS only, with polls only
+	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkHints$$' -benchtime 1x -timeout=10m ./shared/e2e
+
+test-sqs: ## Hold the fake of SQS and an emulator from npm to the same contract (SQS_EMULATOR_URL= names another one)
+	@if [ -n "$(SQS_EMULATOR_URL)" ]; then exec env SQS_EMULATOR_URL='$(SQS_EMULATOR_URL)' $(SQS_CONTRACT); \
+	else exec shared/startqueue/with-emulator bin/fauxqs $(SQS_CONTRACT); fi
+
+SQS_CONTRACT = $(GO) test -count=1 -timeout=5m -run '^TestTheContractOfAQueue$$' -v ./shared/startqueue
 
 lint: lint-security ## Check form, vet, staticcheck, gosec, known vulnerabilities, go.mod, workflows, the import rules, the OpenAPI document
 	@unformatted=$$(gofmt -l connector functions infra shared); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
@@ -111,7 +120,7 @@ lint-security:
 
 ##@ Programs
 
-build: programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim ## Build every program into bin/
+build: programs bin/api bin/migrate bin/sweep bin/wafleet bin/wasim bin/fakesqs ## Build every program into bin/
 
 # The function that an event file belongs to: functions/NAME/events/x.json.
 FUNCTION = $(if $(filter functions/%,$(EVENT)),$(word 2,$(subst /, ,$(EVENT))),api)
@@ -137,6 +146,8 @@ bin/wafleet:
 	@$(GOBUILD) -o $@ ./functions/admin
 bin/wasim:
 	@$(GOBUILD) -o $@ ./shared/wasim/cmd/wasim
+bin/fakesqs:
+	@$(GOBUILD) -o $@ ./shared/startqueue/fakesqs/cmd/fakesqs
 bin/bootstrap:
 	@$(GOBUILD) -tags lambda.norpc -o $@ ./functions/$(FUNCTION)
 bin/pgtest:

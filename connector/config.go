@@ -14,6 +14,7 @@ import (
 	"github.com/wafleet/wafleet/connector/whatsapp"
 	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/settings"
+	"github.com/wafleet/wafleet/shared/startqueue"
 )
 
 // config is the environment of a connector.
@@ -28,6 +29,9 @@ type config struct {
 
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
 	LogLevel settings.Level `env:"LOG_LEVEL" envDefault:"INFO"`
+
+	// QueueURL is the SQS queue that start hints come by; empty: none.
+	QueueURL string `env:"QUEUE_URL"`
 
 	// SecretsKeyFile and SecretsKMSKey say where the key is that secrets in
 	// configs were encrypted with; at most one of the two.
@@ -80,6 +84,11 @@ func readConfig() (config, error) {
 	wrong.Add(err)
 	c.secrets, err = secret.ParsePlace(c.SecretsKeyFile, c.SecretsKMSKey)
 	wrong.Add(err)
+	if c.QueueURL != "" {
+		if err := startqueue.CheckURL(c.QueueURL); err != nil {
+			wrong.Add(fmt.Errorf("QUEUE_URL %w", err))
+		}
+	}
 	if c.DataDir != "" {
 		if c.DataDir, err = filepath.Abs(c.DataDir); err == nil {
 			err = os.MkdirAll(c.DataDir, 0o700)

@@ -25,6 +25,7 @@ import (
 	"github.com/wafleet/wafleet/shared/backoff"
 	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
+	"github.com/wafleet/wafleet/shared/startqueue"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
@@ -38,7 +39,8 @@ type process struct {
 	log      *slog.Logger
 	pools
 	devices  *whatsapp.Devices
-	secrets  *secret.Box // nil: this process cannot decrypt
+	secrets  *secret.Box          // nil: this process cannot decrypt
+	hints    *startqueue.Receiver // nil: none but the database's
 	pacer    *rate.Limiter
 	state    health.State
 	metrics  *metrics.Metrics
@@ -77,6 +79,13 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 	}
 	p.secrets = c.secrets.Box(p.control)
 	p.metrics = metrics.New(p.gauges())
+	if c.QueueURL != "" {
+		queue, err := startqueue.Open(context.Background(), c.QueueURL)
+		if err != nil {
+			return nil, fmt.Errorf("QUEUE_URL: %w", err)
+		}
+		p.hints = startqueue.NewReceiver(queue, p.metrics, log)
+	}
 	return p, nil
 }
 
@@ -221,6 +230,12 @@ func (p *process) supervise(authority, intake context.Context, me session.Connec
 	var helpers errgroup.Group
 	helpers.Go(func() error { return reporter.Run(helping) })
 	helpers.Go(func() error { return p.control.Listen(helping, log, sup.Hint) })
+	if p.hints != nil {
+		receiving, stopReceiving := context.WithCancel(helping)
+		defer stopReceiving()
+		defer context.AfterFunc(intake, stopReceiving)()
+		helpers.Go(func() error { return p.hints.Run(receiving, sup) })
+	}
 	helpers.Go(func() error { p.watchFleet(helping, me, log); return nil })
 	helpers.Go(func() error { p.devices.Versions().Keep(helping); return nil })
 	err := sup.Run(authority, intake)

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,6 +18,10 @@ import (
 type Metrics struct {
 	registry   *prometheus.Registry
 	claims     prometheus.Counter
+	claimWait  *prometheus.HistogramVec
+	receives   prometheus.Counter
+	received   *prometheus.CounterVec
+	queueFails *prometheus.CounterVec
 	releases   *prometheus.CounterVec
 	handovers  *prometheus.CounterVec
 	fences     prometheus.Counter
@@ -40,8 +45,16 @@ type Gauges struct {
 // New returns metrics with a registry of their own.
 func New(g Gauges) *Metrics {
 	m := &Metrics{
-		registry:   prometheus.NewRegistry(),
-		claims:     counter("claims_total", "Sessions claimed."),
+		registry: prometheus.NewRegistry(),
+		claims:   counter("claims_total", "Sessions claimed."),
+		claimWait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "claim_wait_seconds",
+			Help:    "How long start jobs waited for their claim, by what led to it: queue, notify (a hint of the database) or poll.",
+			Buckets: []float64{.005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 15, 60},
+		}, []string{"by"}),
+		receives:   counter("queue_receives_total", "Calls that received start hints, or waited for some in vain."),
+		received:   vector("queue_messages_total", "Messages received, by what became of them: deleted, returned (for another connector) or poison.", "fate"),
+		queueFails: vector("queue_errors_total", "Calls of the queue that failed: receive, delete or return.", "call"),
 		releases:   vector("releases_total", "Sessions given back, by the reason of their state.", "reason"),
 		handovers:  vector("handovers_total", "Sessions given back that users still want, by why: drain, rebalance or config.", "why"),
 		fences:     counter("fences_total", "Terms that turned out to be over."),
@@ -54,7 +67,7 @@ func New(g Gauges) *Metrics {
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.claims, m.releases, m.handovers, m.fences, m.reconnects, m.streams, m.illegal, m.panics, m.drains, m.leasesLost,
+		m.claims, m.claimWait, m.receives, m.received, m.queueFails, m.releases, m.handovers, m.fences, m.reconnects, m.streams, m.illegal, m.panics, m.drains, m.leasesLost,
 		&m.fleet,
 		gauge("sessions_held", "Sessions held.", g.Held),
 		gauge("sessions_pairing", "Sessions that wait for a phone, or have just been linked.", g.Pairing),
@@ -84,8 +97,20 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Claimed counts claims.
-func (m *Metrics) Claimed(n int) { m.claims.Add(float64(n)) }
+// Claimed counts a claim, by what led to it, and how long its job waited.
+func (m *Metrics) Claimed(by string, waited time.Duration) {
+	m.claims.Inc()
+	m.claimWait.WithLabelValues(by).Observe(waited.Seconds())
+}
+
+// QueueReceived counts a call for start hints that succeeded.
+func (m *Metrics) QueueReceived(int) { m.receives.Inc() }
+
+// QueueMessages counts messages by what became of them.
+func (m *Metrics) QueueMessages(fate string, n int) { m.received.WithLabelValues(fate).Add(float64(n)) }
+
+// QueueFailed counts a call that failed.
+func (m *Metrics) QueueFailed(call string) { m.queueFails.WithLabelValues(call).Inc() }
 
 // Released counts a session given back.
 func (m *Metrics) Released(code session.ReasonCode) { m.releases.WithLabelValues(label(code)).Inc() }

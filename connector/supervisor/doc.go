@@ -9,6 +9,9 @@
 //	hint or poll ──► claim ──► open device ──► runner ──► release
 //	hint or poll ──► changes of held sessions ──► runner
 //
+// A hint by way of a queue names one session and goes to one connector only; see
+// named.go.
+//
 // Intake and work have separate ends. When intake ends (SIGTERM), nothing more
 // is claimed and every session is handed back: as fast as the others take them
 // on, so that none waits unconnected, and those that a user is linking last.

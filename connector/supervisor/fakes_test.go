@@ -242,6 +242,35 @@ func (f *fakeStore) ClaimIfFree(_ context.Context, _ session.ConnectorID, slots,
 	return claims, nil
 }
 
+// ClaimNamedIfFree finds what queue has not hinted at.
+func (f *fakeStore) ClaimNamedIfFree(_ context.Context, _ session.ConnectorID, ids []session.ID, slots, held, soon int) ([]store.Claim, error) {
+	if err := f.look(fmt.Sprintf("claim %v %d/%d", ids, slots, held)); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var claims []store.Claim
+	f.jobs = slices.DeleteFunc(f.jobs, func(c store.Claim) bool {
+		take := slices.Contains(ids, c.ID) && len(claims) < min(slots, soon)
+		if take {
+			claims = append(claims, c)
+		}
+		return take
+	})
+	return claims, nil
+}
+
+func (f *fakeStore) UnclaimedOf(_ context.Context, ids []session.ID) ([]session.ID, error) {
+	if err := f.look(fmt.Sprintf("unclaimed of %v", ids)); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(ids), func(id session.ID) bool {
+		return !slices.ContainsFunc(f.jobs, func(c store.Claim) bool { return c.ID == id })
+	}), nil
+}
+
 func (f *fakeStore) EnqueueOrphans(context.Context) (store.Orphans, error) {
 	err := f.look("orphans")
 	f.mu.Lock()
@@ -319,14 +348,14 @@ func (f *fakeReporter) Release(ctx context.Context, r store.Report) error {
 
 type fakeObserver world
 
-func (*fakeObserver) Claimed(int)                  {}
-func (*fakeObserver) Released(session.ReasonCode)  {}
-func (f *fakeObserver) HandedOver(why string)      { (*world)(f).note("handover %s", why) }
-func (f *fakeObserver) Fenced()                    { (*world)(f).note("fenced!") }
-func (*fakeObserver) Reconnect(session.ReasonCode) {}
-func (*fakeObserver) StreamError()                 {}
-func (f *fakeObserver) IllegalTransition()         { f.Error("illegal transition") }
-func (*fakeObserver) Panic()                       {}
+func (*fakeObserver) Claimed(string, time.Duration) {}
+func (*fakeObserver) Released(session.ReasonCode)   {}
+func (f *fakeObserver) HandedOver(why string)       { (*world)(f).note("handover %s", why) }
+func (f *fakeObserver) Fenced()                     { (*world)(f).note("fenced!") }
+func (*fakeObserver) Reconnect(session.ReasonCode)  {}
+func (*fakeObserver) StreamError()                  {}
+func (f *fakeObserver) IllegalTransition()          { f.Error("illegal transition") }
+func (*fakeObserver) Panic()                        {}
 
 type fakeTrust world
 

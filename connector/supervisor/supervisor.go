@@ -18,6 +18,8 @@ import (
 // Store is the queue and the wishes of users.
 type Store interface {
 	ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held, soon int) ([]store.Claim, error)
+	ClaimNamedIfFree(ctx context.Context, me session.ConnectorID, ids []session.ID, slots, held, soon int) ([]store.Claim, error)
+	UnclaimedOf(ctx context.Context, ids []session.ID) ([]session.ID, error)
 	EnqueueOrphans(ctx context.Context) (store.Orphans, error)
 	DeathUnnoticed(ctx context.Context) (bool, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
@@ -34,7 +36,7 @@ type Reporter interface {
 
 // Observer counts what happens, for metrics.
 type Observer interface {
-	Claimed(n int)
+	Claimed(by string, waited time.Duration)
 	Released(session.ReasonCode)
 	HandedOver(why string)
 	Fenced()
@@ -97,7 +99,9 @@ type Supervisor struct {
 	log      *slog.Logger
 
 	claimSoon   chan struct{} // one slot: a wake-up
+	hinted      atomic.Bool   // claimSoon is for a hint
 	changesSoon chan struct{} // one slot: a wake-up
+	named       chan named    // what queues ask Run's loop for
 	terms       sync.WaitGroup
 	opening     atomic.Int64 // claimed, and not yet in the queue of connects
 	balance     balance      // only Run's loop touches it
@@ -105,14 +109,17 @@ type Supervisor struct {
 
 	mu   sync.Mutex
 	held map[session.ID]*term // guarded by mu
+	room context.Context      // guarded by mu; ends when the last free slot is taken
+	full context.CancelFunc   // guarded by mu; ends room
 }
 
 // New returns a supervisor; Run runs it.
 func New(me session.ConnectorID, config Config, s Store, reporter Reporter, observer Observer, open Open, deps runner.Deps, trust Trust, log *slog.Logger) *Supervisor {
+	room, full := context.WithCancel(context.Background())
 	return &Supervisor{
 		me: me, config: config.withDefaults(), store: s, reporter: reporter, observer: observer, open: open, deps: deps, trust: trust, log: log,
-		claimSoon: make(chan struct{}, 1), changesSoon: make(chan struct{}, 1),
-		held: map[session.ID]*term{},
+		claimSoon: make(chan struct{}, 1), changesSoon: make(chan struct{}, 1), named: make(chan named),
+		held: map[session.ID]*term{}, room: room, full: full,
 	}
 }
 
@@ -124,6 +131,7 @@ func (s *Supervisor) Hint(id session.ID) {
 		poke(s.changesSoon)
 	}
 	if !mine {
+		s.hinted.Store(true)
 		poke(s.claimSoon)
 	}
 }
@@ -226,13 +234,15 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 		case <-authority.Done():
 		case <-intake.Done():
 		case <-s.claimSoon:
-			s.claim(authority)
+			s.claim(authority, s.cause())
 		case <-s.again.C:
 			if s.soon(s.Held()) > 0 {
-				s.claim(authority)
+				s.claim(authority, byPoll)
 			} else {
 				s.again.Reset(claimAgain)
 			}
+		case n := <-s.named:
+			n.answer <- s.claimNamed(authority, n.ids)
 		case <-s.changesSoon:
 			s.passOnChanges(authority)
 		case <-orphans.C:
@@ -247,7 +257,7 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 			s.moveOne()
 		case <-poll.C:
 			s.noticeDeaths(authority)
-			s.claim(authority)
+			s.claim(authority, byPoll)
 			s.passOnChanges(authority)
 			poll.Reset(backoff.Jitter(s.config.Poll))
 		}
@@ -267,8 +277,23 @@ func (s *Supervisor) soon(held int) int {
 	return s.config.Turns() - int(s.opening.Load())
 }
 
+// What made a connector look for sessions to claim, for metrics.
+const (
+	byPoll   = "poll"   // also what else it does by itself, such as to fill a slot that became free
+	byNotify = "notify" // a hint by way of the database
+	byQueue  = "queue"  // a hint by way of a queue, which names the session
+)
+
+// cause is why claimSoon was poked.
+func (s *Supervisor) cause() string {
+	if s.hinted.Swap(false) {
+		return byNotify
+	}
+	return byPoll
+}
+
 // claim takes what fits into the free slots.
-func (s *Supervisor) claim(authority context.Context) {
+func (s *Supervisor) claim(authority context.Context, by string) {
 	held := s.Held()
 	if held >= s.config.Slots {
 		return
@@ -284,11 +309,12 @@ func (s *Supervisor) claim(authority context.Context) {
 	if len(claims) >= soon { // there may be more, once these are on their way
 		s.again.Reset(claimAgain)
 	}
-	if len(claims) == 0 {
-		return
-	}
-	s.observer.Claimed(len(claims))
+	s.beginAll(authority, by, claims)
+}
+
+func (s *Supervisor) beginAll(authority context.Context, by string, claims []store.Claim) {
 	for _, c := range claims {
+		s.observer.Claimed(by, c.Waited)
 		s.begin(authority, c)
 	}
 }

@@ -90,6 +90,9 @@ func (s *Supervisor) begin(authority context.Context, c store.Claim) {
 	s.mu.Lock()
 	before := s.held[c.ID]
 	s.held[c.ID] = t
+	if len(s.held) >= s.config.Slots {
+		s.full()
+	}
 	s.mu.Unlock()
 	s.opening.Add(1)
 	s.terms.Go(func() {
@@ -121,6 +124,9 @@ func (s *Supervisor) forget(t *term) {
 	defer s.mu.Unlock()
 	if s.held[t.claim.ID] == t { // it may be held anew
 		delete(s.held, t.claim.ID)
+	}
+	if len(s.held) < s.config.Slots && s.room.Err() != nil {
+		s.room, s.full = context.WithCancel(context.Background())
 	}
 }
 

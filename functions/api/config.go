@@ -11,6 +11,8 @@ import (
 	"github.com/wafleet/wafleet/shared/secret"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/settings"
+	"github.com/wafleet/wafleet/shared/startqueue"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 // config is the whole environment of the API.
@@ -38,6 +40,10 @@ type config struct {
 	// SessionQuota is how many sessions a tenant without a quota of its own may
 	// have; 0 for any number.
 	SessionQuota int `env:"SESSION_QUOTA" envDefault:"0"`
+	// QueueURL is the SQS queue that start hints are sent to; empty: none.
+	QueueURL string `env:"QUEUE_URL"`
+	// Fleet tells the metrics of several fleets in one AWS account apart.
+	Fleet string `env:"FLEET" envDefault:"wafleet"`
 	// LogLevel is DEBUG, INFO, WARN or ERROR, in any case.
 	LogLevel settings.Level `env:"LOG_LEVEL" envDefault:"INFO"`
 	// CORSOrigins is a list with commas of the origins whose pages may call the
@@ -66,6 +72,14 @@ func readConfig() (config, error) {
 	}
 	read.secrets, err = secret.ParsePlace(read.SecretsKeyFile, read.SecretsKMSKey)
 	wrong.Add(err)
+	if read.QueueURL != "" {
+		if err := startqueue.CheckURL(read.QueueURL); err != nil {
+			wrong.Add(fmt.Errorf("QUEUE_URL %w", err))
+		}
+	}
+	if err := telemetry.CheckFleet(read.Fleet); err != nil {
+		wrong.Add(fmt.Errorf("FLEET %w", err))
+	}
 	read.checkLimits(wrong)
 	return read, wrong.Err()
 }
@@ -99,6 +113,7 @@ func (c config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("default_store_dialect", string(c.DefaultStoreDialect)),
 		slog.Bool("sqlite_available", c.control().SQLiteAvailable),
+		slog.Bool("start_hints", c.QueueURL != ""),
 		slog.String("secrets_key", c.secrets.String()),
 		slog.Float64("rate_limit_per_second", c.RatePerSecond),
 		slog.Int("session_quota", c.SessionQuota),

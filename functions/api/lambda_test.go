@@ -27,11 +27,11 @@ type lambdaFunction struct {
 	databaseURL string
 }
 
-func newLambda(t *testing.T, tags string) *lambdaFunction {
+func newLambda(t *testing.T, tags string, env ...string) *lambdaFunction {
 	t.Helper()
 	log, url := &bootstrap.Output{}, database(t)
 	runtime, err := lambdarun.Start(t.Context(), lambdarun.Config{
-		Bootstrap: bootstrap.Build(t, tags), Log: log, Env: []string{"DATABASE_URL=" + url, "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"},
+		Bootstrap: bootstrap.Build(t, tags), Log: log, Env: append([]string{"DATABASE_URL=" + url, "SQLITE_AVAILABLE=true", "LOG_LEVEL=debug"}, env...),
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)

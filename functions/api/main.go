@@ -15,6 +15,7 @@ import (
 	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/settings"
+	"github.com/wafleet/wafleet/shared/startqueue"
 	"github.com/wafleet/wafleet/shared/store"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -76,8 +77,19 @@ func serve(c config, listen string, log *slog.Logger) error {
 	if use.Defaults.Dialect == session.SQLite && !use.SQLiteAvailable {
 		log.Warn("sessions without config.store are refused: DEFAULT_STORE_DIALECT is sqlite3 and there is no DATA_DIR")
 	}
-	cases := control.New(opened, use)
-	handler := httpapi.New(cases, access.New(opened, c.access()), httpapi.Config{Log: log, Version: telemetry.Version(version), CORSOrigins: c.origins})
+	counts := &metrics{out: telemetry.NewMetricWriter(os.Stdout, c.Fleet), pool: opened.PoolStats, log: log}
+	if c.QueueURL != "" {
+		queue, err := startqueue.Open(context.Background(), c.QueueURL)
+		if err != nil {
+			return fmt.Errorf("QUEUE_URL: %w", err)
+		}
+		use.Hints = startqueue.NewSender(queue, counts, log)
+	}
+	serves := httpapi.Config{Log: log, Version: telemetry.Version(version), CORSOrigins: c.origins}
+	if listen == "" {
+		serves.Observer = counts
+	}
+	handler := httpapi.New(control.New(opened, use), access.New(opened, c.access()), serves)
 	log.Info("api starts", "version", telemetry.Version(version), "config", c)
 	if listen == "" {
 		serveLambda(dispatcher{handler: handler, warm: opened.Ping, log: log}, opened.Close)

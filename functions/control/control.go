@@ -42,6 +42,12 @@ type Store interface {
 	Repeats
 }
 
+// Hinter tells connectors that a session wants one. It bounds its time by itself
+// and does not fail: connectors find the session without it, a little later.
+type Hinter interface {
+	Hint(ctx context.Context, id session.ID, generation session.Generation)
+}
+
 // Config is what a deployment decides.
 type Config struct {
 	// Defaults stand for fields that a caller omits.
@@ -50,6 +56,7 @@ type Config struct {
 	// them. Without one sqlite3 is refused.
 	SQLiteAvailable bool
 	Secrets         Sealer // nil: configs with secrets are refused
+	Hints           Hinter // nil: none but the database's own
 }
 
 // Control is safe for concurrent use.

@@ -10,6 +10,12 @@
 // Nothing here runs by itself: every method ends with the context of its
 // request, and no goroutine outlives a call.
 //
+// # Hints
+//
+// What is stored may be told to connectors on a second way ([Hinter]), after the
+// commit and within the request: where it runs as a Lambda, nothing runs after
+// the answer.
+//
 // # Requests that come again
 //
 // [Control.Claim] takes a caller's key for a request, and [Control.Settle] keeps

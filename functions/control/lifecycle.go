@@ -20,7 +20,8 @@ func (c *Control) Start(ctx context.Context, by store.Actor, name session.Name, 
 	if err != nil {
 		return session.Session{}, false, err
 	}
-	return c.store.Start(ctx, by, name, stored, session.DefaultConfig(c.config.Defaults), quota)
+	s, created, err = c.store.Start(ctx, by, name, stored, session.DefaultConfig(c.config.Defaults), quota)
+	return c.hinted(ctx, s, err), created, err
 }
 
 // Create creates a session and starts it where run says so; a nil config is the
@@ -35,7 +36,8 @@ func (c *Control) Create(ctx context.Context, by store.Actor, name session.Name,
 	if err != nil {
 		return session.Session{}, err
 	}
-	return c.store.Create(ctx, by, name, *stored, run, quota)
+	s, err := c.store.Create(ctx, by, name, *stored, run, quota)
+	return c.hinted(ctx, s, err), err
 }
 
 // Stop stops a session; its credentials stay. Errors: session.ErrNotFound,
@@ -52,7 +54,8 @@ func (c *Control) Restart(ctx context.Context, by store.Actor, name session.Name
 	if err != nil {
 		return session.Session{}, err
 	}
-	return c.store.Restart(ctx, by, name, stored)
+	s, err := c.store.Restart(ctx, by, name, stored)
+	return c.hinted(ctx, s, err), err
 }
 
 // Update replaces a session's config, and restarts it unless it is stopped.
@@ -63,19 +66,32 @@ func (c *Control) Update(ctx context.Context, by store.Actor, name session.Name,
 	if err != nil {
 		return session.Session{}, err
 	}
-	return c.store.Update(ctx, by, name, *stored)
+	s, err := c.store.Update(ctx, by, name, *stored)
+	return c.hinted(ctx, s, err), err
 }
 
 // Logout unlinks the session's device. Errors: session.ErrNotFound,
 // session.ErrNotAuthenticated, session.ErrUnavailable.
 func (c *Control) Logout(ctx context.Context, by store.Actor, name session.Name) (session.Session, error) {
-	return c.store.Logout(ctx, by, name)
+	s, err := c.store.Logout(ctx, by, name)
+	return c.hinted(ctx, s, err), err
 }
 
 // Delete removes a session for good. Errors: session.ErrNotFound,
 // session.ErrUnavailable.
 func (c *Control) Delete(ctx context.Context, by store.Actor, name session.Name) (session.Session, error) {
-	return c.store.Delete(ctx, by, name)
+	s, err := c.store.Delete(ctx, by, name)
+	return c.hinted(ctx, s, err), err
+}
+
+// hinted passes on a session about which a request was stored, and tells
+// connectors where it wants one. A session that somebody holds is left to the
+// holder, who hears of changes by other ways.
+func (c *Control) hinted(ctx context.Context, s session.Session, err error) session.Session {
+	if c.config.Hints != nil && err == nil && !session.Placed(s.Wanted, s.Run, s.ReadAt) {
+		c.config.Hints.Hint(ctx, s.ID, s.Wanted.Generation)
+	}
+	return s
 }
 
 // accept checks what only the deployment knows about a config, and makes it fit

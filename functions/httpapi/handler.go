@@ -24,6 +24,13 @@ type Config struct {
 	Started time.Time // of the process; now where zero
 	// CORSOrigins may call from a browser, see [ParseOrigins]; none where empty.
 	CORSOrigins []string
+	Observer    Observer // nil: nobody
+}
+
+// Observer counts answers. A route is one of a few words: a method and a pattern,
+// "(unbuilt)" or "(none)".
+type Observer interface {
+	Answered(route string, status int, took time.Duration)
 }
 
 // Handler serves the whole API. It is safe for concurrent use.
@@ -35,13 +42,14 @@ type Handler struct {
 	started time.Time
 	routes  *node
 	cors    *cors.Cors // nil for no origin
+	observe Observer   // nil: nobody
 }
 
 // New returns the API over the use cases.
 func New(control *control.Control, access *access.Access, config Config) *Handler {
 	h := &Handler{
 		control: control, access: access, log: config.Log, version: config.Version, started: config.Started,
-		cors: newCORS(config.CORSOrigins),
+		cors: newCORS(config.CORSOrigins), observe: config.Observer,
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -91,7 +99,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		started:   time.Now(),
 		requestID: requestIDOf(r),
 	}
-	defer h.logAccess(c)
+	defer h.done(c)
 	c.setHeaders()
 	if err := h.safely(c); err != nil {
 		h.fail(c, err)

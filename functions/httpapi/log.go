@@ -38,6 +38,25 @@ func (h *Handler) logProblem(c *call, p problem, err error) {
 	}
 }
 
+// done tells who counts and who reads the log.
+func (h *Handler) done(c *call) {
+	h.logAccess(c)
+	if h.observe != nil {
+		h.observe.Answered(c.counted(), c.w.status, time.Since(c.started))
+	}
+}
+
+// counted is the route in metrics, which must take few values.
+func (c *call) counted() string {
+	switch {
+	case c.route == nil:
+		return "(none)"
+	case c.route.unbuilt:
+		return "(unbuilt)"
+	}
+	return c.route.method + " " + c.route.pattern
+}
+
 // logAccess writes one line per request: the route's pattern rather than the
 // path, no query, no header, no body.
 func (h *Handler) logAccess(c *call) {

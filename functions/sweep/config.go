@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/settings"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 // config is the whole environment of sweep.
@@ -23,12 +25,11 @@ func readConfig() (config, error) {
 	c, wrong := settings.Read[config]()
 	c.Database.Check(wrong)
 	wrong.Unless(c.AuditKeep >= minAuditKeep, "AUDIT_KEEP must be at least 24h")
-	wrong.Unless(len(c.Fleet) <= maxDimension, "FLEET must have at most 250 characters")
+	if err := telemetry.CheckFleet(c.Fleet); err != nil {
+		wrong.Add(fmt.Errorf("FLEET %w", err))
+	}
 	return c, wrong.Err()
 }
 
 // minAuditKeep keeps a typing error from erasing what nobody can write again.
 const minAuditKeep = 24 * time.Hour
-
-// maxDimension keeps clear of CloudWatch's own limit, which is 1024.
-const maxDimension = 250

@@ -12,7 +12,7 @@
 // Under AWS Lambda it answers two EventBridge events with the same JSON:
 //
 //   - a schedule's: one sweep. It also writes the counts in CloudWatch's embedded
-//     metric format, see emf.go.
+//     metric format, see metrics.go.
 //   - "ECS Task State Change" with lastStatus STOPPED: a known death. It ends the
 //     lease of the connector of that task at once and sweeps, so that others
 //     claim its sessions without waiting for the lease to pass. A task that is

@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 // dispatcher does what an event of EventBridge asks for.
 type dispatcher struct {
 	sweeper
-	metrics io.Writer
-	name    string // of the fleet, in the metrics
+	metrics *telemetry.MetricWriter
 }
 
 // event is the little of an event of EventBridge that matters here.
@@ -59,7 +59,7 @@ func (d dispatcher) scheduled(ctx context.Context) (any, error) {
 		return nil, err
 	}
 	d.tell(ctx, found)
-	return found, publish(d.metrics, d.name, time.Now(), metrics(found))
+	return found, d.metrics.Write(time.Now(), nil, metrics(found))
 }
 
 func (d dispatcher) taskChanged(ctx context.Context, task, status string) (any, error) {

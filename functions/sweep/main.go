@@ -66,7 +66,7 @@ func serve(c config, pause time.Duration, out io.Writer, log *slog.Logger) error
 	sweeper := sweeper{fleet: opened, log: log, auditKeep: c.AuditKeep}
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		log.Info("sweep starts", "version", version)
-		serveLambda(dispatcher{sweeper: sweeper, metrics: out, name: c.Fleet}, opened.Close)
+		serveLambda(dispatcher{sweeper: sweeper, metrics: telemetry.NewMetricWriter(out, c.Fleet)}, opened.Close)
 		return nil
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)

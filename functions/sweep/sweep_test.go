@@ -13,6 +13,7 @@ import (
 
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
+	"github.com/wafleet/wafleet/shared/telemetry"
 )
 
 // fakeFleet fails where it is told to, and says in which order it was asked.
@@ -93,7 +94,7 @@ func TestADatabaseThatIsAwayFailsTheEvent(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"end task", "enqueue", "count"} {
 		var published strings.Builder
-		d := dispatcher{sweeper{&fakeFleet{fail: map[string]int{step: 2}}, silent, keep}, &published, "fleet"}
+		d := dispatcher{sweeper{&fakeFleet{fail: map[string]int{step: 2}}, silent, keep}, telemetry.NewMetricWriter(&published, "fleet")}
 		const death = `{"source":"aws.ecs","detail-type":"ECS Task State Change","detail":{"taskArn":"task","lastStatus":"STOPPED"}}`
 		for _, event := range []string{death, `{"source":"aws.scheduler"}`} {
 			if step == "end task" && event != death {

@@ -53,12 +53,13 @@ type system struct {
 
 // options of a system; the zero value is fine.
 type options struct {
-	sim         *wasim.Server // nil: the zero value
-	allowDouble bool          // the test lets a device log in twice
-	allowFaults bool          // the test looks at the audit by itself
-	measured    bool          // figures are taken: neither audit nor log of the API
-	url         string        // of a migrated database; empty: one of the server that all tests share
-	stage       stage         // onHost: theStage
+	sim         *wasim.Server  // nil: the zero value
+	allowDouble bool           // the test lets a device log in twice
+	allowFaults bool           // the test looks at the audit by itself
+	measured    bool           // figures are taken: neither audit nor log of the API
+	hints       control.Hinter // nil: none but the database's
+	url         string         // of a migrated database; empty: one of the server that all tests share
+	stage       stage          // onHost: theStage
 }
 
 func newSystem(t testing.TB, o options) *system {
@@ -87,12 +88,12 @@ func newSystem(t testing.TB, o options) *system {
 		o.stage = theStage()
 	}
 	if o.measured {
-		s.openAPI(o.stage, slog.New(slog.DiscardHandler))
+		s.openAPI(o.stage, slog.New(slog.DiscardHandler), o.hints)
 		return s
 	}
 	s.audit()
 	log := &bootstrap.Output{}
-	s.openAPI(o.stage, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s.openAPI(o.stage, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), o.hints)
 	t.Cleanup(func() {
 		text := log.String()
 		noSecretIn(t, "the log of the API", text, s.allSecrets())
@@ -111,7 +112,7 @@ func (s *system) startSim() {
 	}
 }
 
-func (s *system) openAPI(on stage, log *slog.Logger) {
+func (s *system) openAPI(on stage, log *slog.Logger, hints control.Hinter) {
 	s.Helper()
 	var err error
 	if s.store, err = store.Open(s.url, store.Options{MaxOpen: 20, ApplicationName: "e2e"}); err != nil {
@@ -120,7 +121,7 @@ func (s *system) openAPI(on stage, log *slog.Logger) {
 	s.Cleanup(func() { s.store.Close() })
 	if on == onHost {
 		s.key = s.newKey("e2e")
-		c := control.New(s.store, control.Config{SQLiteAvailable: true})
+		c := control.New(s.store, control.Config{SQLiteAvailable: true, Hints: hints})
 		s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: log}))
 	} else {
 		s.aws = s.newCloud(on)

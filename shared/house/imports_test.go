@@ -45,7 +45,12 @@ var rules = []rule{
 	{"the domain depends on nothing of the module", is("shared/session", "shared/backoff", "shared/apikey"), own("functions", "connector", "infra", "shared"), false},
 	{"the store speaks the domain's words only", is("shared/store"), func(p string) bool { return under(p, module) && p != module+"/shared/session" }, false},
 	{"secrets are sealed in one place", not(is("shared/secret")), is("github.com/tink-crypto"), true},
-	{"only these know AWS", not(is("shared/secret", "shared/cloud", "shared/login")), is("github.com/aws/aws-sdk-go-v2"), true},
+	{"only these know AWS", not(is("shared/secret", "shared/cloud", "shared/login", "shared/startqueue")), is("github.com/aws/aws-sdk-go-v2"), true},
+	{"only the queue of hints knows SQS", not(is("shared/startqueue")), is("github.com/aws/aws-sdk-go-v2/service/sqs"), true},
+	{"what carries hints speaks the domain's words only", is("shared/startqueue"), func(p string) bool {
+		return under(p, module) && !underAny(p, module+"/shared/startqueue", module+"/shared/session", module+"/shared/cloud", module+"/shared/backoff")
+	}, false},
+	{"only programs know how hints travel", not(is("functions/api", "connector", "shared/startqueue", "shared/e2e", "infra")), own("shared/startqueue"), true},
 	{"what seals speaks the domain's words only", is("shared/secret"), func(p string) bool {
 		return under(p, module) && p != module+"/shared/session" && p != module+"/shared/cloud"
 	}, false},
@@ -54,6 +59,7 @@ var rules = []rule{
 	}, false},
 	{"one package reads environments", not(is("shared/settings")), is("github.com/caarlos0/env"), false},
 	{"HTTP goes through the use cases", is("functions/httpapi"), own("shared/wasim", "shared/pgserver"), false},
+	{"the supervisor and its siblings know no queue", func(p string) bool { return under(p, "connector") && p != "connector" }, own("shared/startqueue"), true},
 	{"the use cases know no keys", is("functions/control"), own("functions/access", "shared/apikey"), true},
 	{"who may do what is apart from what is done", is("functions/access"), own("functions/control"), false},
 	{"the use cases know no HTTP", is("functions/control", "functions/access"), func(p string) bool { return p == "net/http" || own("functions/httpapi")(p) }, false},

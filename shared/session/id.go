@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -29,6 +30,14 @@ type Generation int64
 
 // NewID returns a fresh session id, ordered by time.
 func NewID() ID { return ID(newUUID()) }
+
+// ParseID reads an id in canonical text.
+func ParseID(text string) (ID, error) {
+	if _, err := uuid.Parse(text); err != nil || len(text) != len(uuid.UUID{}.String()) {
+		return "", errors.New("not the id of a session")
+	}
+	return ID(text), nil
+}
 
 // NewTenantID returns a fresh tenant id, ordered by time.
 func NewTenantID() TenantID { return TenantID(newUUID()) }

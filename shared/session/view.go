@@ -45,6 +45,13 @@ func (r Run) HeldAt(now time.Time) bool { return r.Holder != "" && r.LeaseUntil.
 // is not yet: the request came later than the one that it was linked at.
 func MustUnlink(w Wanted, jid string, linked Generation) bool { return jid != "" && w.Unlink > linked }
 
+// Placed reports whether nobody need claim the session: somebody alive holds it,
+// or the user wants nothing of it that takes a holder.
+func Placed(w Wanted, r Run, now time.Time) bool {
+	wanted := w.Desired == DesiredRunning || w.Deleted || MustUnlink(w, r.JID, r.Linked)
+	return !wanted || r.HeldAt(now)
+}
+
 // GaveUp reports whether the last request ended in FAILED, so that nobody
 // should claim the session until the user asks again.
 func GaveUp(w Wanted, r Run) bool {

@@ -26,6 +26,7 @@ type Claim struct {
 	// that died. Empty otherwise.
 	From       session.ConnectorID
 	Reconnects session.LastHour // by the clock of this process
+	Waited     time.Duration    // since the job could first be claimed
 	Faults     int              // terms in a row that a bug ended; older ones do not count
 }
 
@@ -42,7 +43,7 @@ const FaultMemory = 10 * time.Minute
 // connector takes an even part at each look, whatever its share and its queue,
 // and of those that waited over five seconds all, for the others may not look at
 // all. Jobs of sessions that are no longer wanted are removed on the way.
-const claimJobs = `
+const claimHead = `
 WITH me AS (
     SELECT id FROM connector WHERE id = $1 AND lease_until > now() AND NOT draining
 ), others AS (
@@ -57,10 +58,12 @@ WITH me AS (
         LEAST($5::bigint, (SELECT ceil((count(*) - others.full_held) * 1.1 / (1 + others.open)) FROM session WHERE desired = 'running')::bigint - $3::bigint)))) AS jobs
     FROM me, others, waiting WHERE EXISTS (SELECT FROM start_job WHERE available_at <= now())
 ), picked AS (
-    SELECT j.session_id, r.holder, c.heard_at FROM start_job j
+    SELECT j.session_id, j.available_at, r.holder, c.heard_at FROM start_job j
     JOIN session_run r ON r.session_id = j.session_id
     LEFT JOIN connector c ON c.id = r.holder
-    WHERE j.available_at <= now() AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())
+    WHERE j.available_at <= now() AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())`
+
+const claimTail = `
     ORDER BY j.available_at LIMIT COALESCE((SELECT jobs FROM quota), 0)
     FOR UPDATE OF j, r SKIP LOCKED
 ), dead AS (
@@ -75,14 +78,20 @@ WITH me AS (
     FROM picked p JOIN session s ON s.id = p.session_id CROSS JOIN (SELECT count(*) FROM silenced) first
     WHERE r.session_id = p.session_id AND ` + wanted + `
     RETURNING r.session_id, r.epoch, r.jid, r.linked_generation, r.push_name, p.holder, r.reconnects,
-        extract(epoch FROM now() - r.reconnects_at) AS reconnects_age, r.faults
+        extract(epoch FROM now() - r.reconnects_at) AS reconnects_age, r.faults,
+        extract(epoch FROM now() - p.available_at) AS waited
 ), fenced AS (
     UPDATE pairing q SET epoch = k.epoch, codes = NULL, started_at = NULL, code = NULL, code_request = NULL, code_problem = NULL
     FROM claimed k WHERE q.session_id = k.session_id
 )
 SELECT s.id, s.tenant_id, s.name, k.epoch, ` + wantedColumns + `, k.jid, k.linked_generation, k.push_name,
-    k.holder, k.reconnects, k.reconnects_age, k.faults
+    k.holder, k.reconnects, k.reconnects_age, k.faults, k.waited
 FROM claimed k JOIN session s ON s.id = k.session_id`
+
+const (
+	claimJobs  = claimHead + claimTail
+	claimNamed = claimHead + ` AND j.session_id = ANY ($6::uuid[])` + claimTail
+)
 
 // ClaimIfFree claims at most slots sessions for a connector that counts held
 // against its fair share of the fleet and can connect soon of them soon; its part
@@ -92,6 +101,35 @@ func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, 
 	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory), soon)
 }
 
+// ClaimNamedIfFree is ClaimIfFree for the jobs of certain sessions, by the same
+// rules: who is told of a session by name gets no more than its fair share
+// either, or whoever asks fastest would hold all and have to move half of it
+// away again.
+func (s *Store) ClaimNamedIfFree(ctx context.Context, me session.ConnectorID, ids []session.ID, slots, held, soon int) ([]Claim, error) {
+	return collect(ctx, s.db, "claim named start jobs", scanClaim, claimNamed, me, slots, held, milliseconds(FaultMemory), soon, textArray(ids))
+}
+
+const unclaimedOf = `
+SELECT j.session_id FROM start_job j
+JOIN session_run r ON r.session_id = j.session_id
+LEFT JOIN connector c ON c.id = r.holder
+WHERE j.session_id = ANY ($1::uuid[]) AND j.available_at <= now() AND (r.holder IS NULL OR c.id IS NULL OR c.lease_until <= now())`
+
+// UnclaimedOf returns those of the sessions that somebody could claim now.
+func (s *Store) UnclaimedOf(ctx context.Context, ids []session.ID) ([]session.ID, error) {
+	return collect(ctx, s.db, "look for named start jobs", scanID, unclaimedOf, textArray(ids))
+}
+
+func scanID(rows *sql.Rows) (id session.ID, err error) { return id, rows.Scan(&id) }
+
+func textArray[T ~string](values []T) any {
+	texts := make([]string, len(values))
+	for i, value := range values {
+		texts[i] = string(value)
+	}
+	return pq.Array(texts)
+}
+
 func scanClaim(rows *sql.Rows) (Claim, error) {
 	var (
 		c               Claim
@@ -99,13 +137,15 @@ func scanClaim(rows *sql.Rows) (Claim, error) {
 		jid, push, from sql.NullString
 		reconnects      pq.Int64Array
 		age             sql.NullFloat64 // seconds
+		waited          float64         // the same
 	)
 	dest := append([]any{&c.ID, &c.Tenant, &c.Name, &c.Epoch}, asked.dest()...)
-	dest = append(dest, &jid, &c.Linked, &push, &from, &reconnects, &age, &c.Faults)
+	dest = append(dest, &jid, &c.Linked, &push, &from, &reconnects, &age, &c.Faults, &waited)
 	err := rows.Scan(dest...)
 	if err != nil {
 		return c, err
 	}
+	c.Waited = time.Duration(waited * float64(time.Second))
 	c.JID, c.PushName, c.From = jid.String, push.String, session.ConnectorID(from.String)
 	if age.Valid {
 		c.Reconnects = session.LastHourOf(reconnects, time.Now().Add(-time.Duration(age.Float64*float64(time.Second))))

@@ -113,10 +113,7 @@ func (s *Store) writeReports(ctx context.Context, what, query string, me session
 	if n == 0 {
 		return nil, nil
 	}
-	written, err := collect(ctx, s.db, what, func(rows *sql.Rows) (session.ID, error) {
-		var id session.ID
-		return id, rows.Scan(&id)
-	}, query, append([]any{me}, columnsOf(reports)...)...)
+	written, err := collect(ctx, s.db, what, scanID, query, append([]any{me}, columnsOf(reports)...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package fakesqs
 
 import (
+	"cmp"
 	"crypto/md5" // #nosec G501 -- the protocol's checksum
 	"encoding/hex"
 	"encoding/json"
@@ -83,7 +84,7 @@ func (c *call) url(name string) string {
 	if c.r.TLS != nil {
 		scheme = "https://"
 	}
-	return URL(scheme+c.r.Host, name)
+	return URL(scheme+cmp.Or(c.r.Host, c.r.URL.Host), name)
 }
 
 func arn(name string) string { return "arn:aws:sqs:eu-central-1:" + account + ":" + name }
