@@ -89,8 +89,7 @@ func newSystem(t testing.TB, o options) *system {
 	log := &bootstrap.Output{}
 	s.openAPI(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	t.Cleanup(func() {
-		text := log.String()
-		noSecretIn(t, "the log of the API", text, s.allSecrets())
+		noSecretIn(t, "the log of the API", log.String(), s.allSecrets())
 	})
 	return s
 }
