@@ -3,17 +3,11 @@ package e2e
 import (
 	"database/sql"
 	"fmt"
-	"log/slog"
-	"net/http/httptest"
 	"net/url"
 	"testing"
 	"time"
 
-	"github.com/wafleet/wafleet/functions/access"
-	"github.com/wafleet/wafleet/functions/control"
-	"github.com/wafleet/wafleet/functions/httpapi"
 	"github.com/wafleet/wafleet/shared/session"
-	"github.com/wafleet/wafleet/shared/store"
 )
 
 // operator is a connection that the faults of the database do not touch.
@@ -140,40 +134,4 @@ func TestARequestWithoutAConnectionIsAnswered(t *testing.T) {
 	if took := time.Since(began); a.code != 503 || a.header.Get("Retry-After") == "" || took > 28*time.Second {
 		t.Errorf("%d connections are taken: %d after %v: %s", taken, a.code, took, a.body)
 	}
-}
-
-// TestARequestToASilentDatabaseIsAnswered: Postgres is there and says nothing.
-func TestARequestToASilentDatabaseIsAnswered(t *testing.T) {
-	t.Parallel()
-	s := newSystem(t, options{})
-	c := s.connector()
-	s.start("a", "")
-	s.wait("a", session.ScanQRCode)
-	l := s.databaseLink()
-	behind, err := store.Open(l.url, store.Options{MaxOpen: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer behind.Close()
-	handler := httpapi.New(control.New(behind, control.Config{}), access.New(behind, access.Config{}), httpapi.Config{Log: slog.New(slog.DiscardHandler)})
-	ask := func() *httptest.ResponseRecorder {
-		r := httptest.NewRequest("GET", "/api/sessions/a", nil)
-		r.Header.Set("apikey", s.key)
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		return w
-	}
-	if w := ask(); w.Code != 200 {
-		t.Fatalf("%d %s", w.Code, w.Body)
-	}
-	l.swallow()
-	for range 3 { // on an old connection, and on new ones
-		began := time.Now()
-		if w := ask(); w.Code != 503 || w.Header().Get("Retry-After") == "" || time.Since(began) > 28*time.Second {
-			t.Errorf("%d after %v: %s", w.Code, time.Since(began), w.Body)
-		}
-	}
-	l.restore()
-	s.eventually("an answer", func() bool { return ask().Code == 200 })
-	s.invariants(c)
 }

@@ -118,13 +118,22 @@ func (f *fleet) zombie(b *testing.B) {
 	}
 }
 
-// differences are the lines that only one of two sorted lists has.
+// differences are the lines that only one of two lists has.
 func differences(a, b []string) (only []string) {
-	for _, pair := range [][2][]string{{a, b}, {b, a}} {
-		for _, line := range pair[0] {
-			if _, found := slices.BinarySearch(pair[1], line); !found {
-				only = append(only, line)
-			}
+	seen := map[string]int{}
+	for _, line := range b {
+		seen[line]++
+	}
+	for _, line := range a {
+		if seen[line] == 0 {
+			only = append(only, "- "+line)
+		} else {
+			seen[line]--
+		}
+	}
+	for line, n := range seen {
+		if n > 0 {
+			only = append(only, "+ "+line)
 		}
 	}
 	return only

@@ -128,19 +128,3 @@ func TestAStormOfStarts(t *testing.T) {
 	s.wantShown(session.ScanQRCode, "", n)
 	t.Logf("%d starts were asked for within %s and answered within %s; 3 connectors of 200 connects/s", n, seconds(asked), seconds(answered))
 }
-
-// TestAStormBeyondTheSlots: who finds no room waits, is told so, and goes on
-// when a connector joins.
-func TestAStormBeyondTheSlots(t *testing.T) {
-	t.Parallel()
-	s := newStorm(t, 5, 5, 5)
-	s.storm(30)
-	s.wantScanned(15)
-	s.wantShown(session.Starting, "", 15)
-	waiting := fmt.Sprint(session.Starting, " ", session.NoCapacity)
-	s.eventuallyWithin(session.NoCapacityAfter+patience, "that who waits is told", func() bool { return s.shown()[waiting] == 15 })
-	s.wantShown(session.ScanQRCode, "", 15)
-	s.stormConnector(100)
-	s.wantScanned(30)
-	s.wantShown(session.ScanQRCode, "", 30)
-}

@@ -95,8 +95,7 @@ func newSystem(t testing.TB, o options) *system {
 	log := &bootstrap.Output{}
 	s.openAPI(o.stage, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), o.hints)
 	t.Cleanup(func() {
-		text := log.String()
-		noSecretIn(t, "the log of the API", text, s.allSecrets())
+		noSecretIn(t, "the log of the API", log.String(), s.allSecrets())
 	})
 	return s
 }

@@ -268,18 +268,6 @@ func TestWhatsAppIsDownAtTheStart(t *testing.T) {
 	s.scan("a", "5511999990171")
 }
 
-func TestNobodyHasRoom(t *testing.T) {
-	t.Parallel()
-	s := newSystem(t, options{})
-	s.start("a", "")
-	s.wait("a", session.Starting, "")
-	s.exec(`UPDATE session SET desired_at = now() - interval '31 seconds'`)
-	s.exec(`UPDATE session_run SET state_at = now() - interval '31 seconds'`)
-	s.wait("a", session.Starting, session.NoCapacity)
-	s.connector()
-	s.wait("a", session.ScanQRCode)
-}
-
 func TestASessionsLogLevelIsItsOwn(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{})

@@ -94,8 +94,9 @@ func TestFinalDelayBeginsWithTheWrite(t *testing.T) {
 	await[*events.StreamError](c)
 	told := time.Now()
 	if left := expect(t, s, seq, wasim.EventClosed).Time.Sub(told); left < delay/2 {
-		t.Errorf("closed %v after the last stanza, want %v", left, delay)
+		t.Fatalf("closed %v after the last stanza, want %v", left, delay)
 	}
+	await[*events.Disconnected](c)
 }
 
 func TestRefuse(t *testing.T) {

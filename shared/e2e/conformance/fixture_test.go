@@ -133,8 +133,8 @@ func (s *system) link(f *fixture) {
 // replace logs another program in as the session's device.
 func (s *system) replace(f *fixture) {
 	s.Helper()
-	if _, err := s.sim.ConnectAs(f.jid); err != nil {
-		s.Errorf("%s: %v", f.name, err)
+	if n, err := s.sim.ConnectAs(f.jid); n != 1 || err != nil {
+		s.Errorf("%s: %d sockets were replaced, error %v", f.name, n, err)
 	}
 	s.becomes(f, failed)
 }
