@@ -77,7 +77,7 @@ func serve(c config, listen string, log *slog.Logger) error {
 	if use.Defaults.Dialect == session.SQLite && !use.SQLiteAvailable {
 		log.Warn("sessions without config.store are refused: DEFAULT_STORE_DIALECT is sqlite3 and there is no DATA_DIR")
 	}
-	counts := &metrics{out: telemetry.NewMetricWriter(os.Stdout, c.Fleet), pool: opened.PoolStats, log: log}
+	counts := &metrics{out: telemetry.NewMetricWriter(os.Stdout, c.Fleet), wait: opened.PoolWait, log: log}
 	if c.QueueURL != "" {
 		queue, err := startqueue.Open(context.Background(), c.QueueURL)
 		if err != nil {

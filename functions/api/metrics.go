@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -19,7 +18,7 @@ import (
 // are in the access log. CloudWatch is paid by the combination.
 type metrics struct {
 	out  *telemetry.MetricWriter
-	pool func() sql.DBStats
+	wait func() time.Duration // for connections, so far
 	log  *slog.Logger
 
 	mu     sync.Mutex
@@ -44,7 +43,7 @@ func (m *metrics) count(n *int) {
 func (m *metrics) Answered(route string, status int, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	waited := m.pool().WaitDuration
+	waited := m.wait()
 	rest := []telemetry.Metric{
 		counted("wafleet_api_errors_total", oneIf(status >= 500)),
 		{Name: "wafleet_api_database_wait_seconds", Unit: "Seconds", Value: (waited - m.waited).Seconds()},

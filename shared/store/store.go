@@ -80,6 +80,9 @@ func (s *Store) DB() *sql.DB { return s.db }
 // PoolStats is what the pool is doing, for metrics.
 func (s *Store) PoolStats() sql.DBStats { return s.db.Stats() }
 
+// PoolWait is how long all callers together have waited for a connection so far.
+func (s *Store) PoolWait() time.Duration { return s.db.Stats().WaitDuration }
+
 // WithLock runs do while no other process of the fleet runs under the same
 // name: for schema changes that several connectors may try at boot. An error of
 // do that a retry may mend becomes session.ErrUnavailable too.
