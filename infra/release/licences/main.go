@@ -39,7 +39,7 @@ type module struct{ Path, Version, Dir string }
 
 func run(to string, packages []string) error {
 	if to == "" || len(packages) == 0 {
-		return errors.New("usage: licences -o DIRECTORY PACKAGE...")
+		return errors.New("usage: licences -o DIRECTORY PACKAGES")
 	}
 	linked, err := modulesOf(packages)
 	if err != nil {
