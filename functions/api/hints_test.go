@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/startqueue"
 	"github.com/wafleet/wafleet/shared/startqueue/fakesqs"
 )
@@ -15,10 +17,12 @@ import (
 // line is one of CloudWatch's embedded metric format.
 type line map[string]any
 
-// metricLines are the lines of metrics in a log.
-func metricLines(t *testing.T, log string) (lines []line) {
+// metricLines are the lines of metrics in a log. It waits for the lines of n requests: what a program writes may arrive
+// after its answer.
+func metricLines(t *testing.T, log *bootstrap.Output, n int) (lines []line) {
 	t.Helper()
-	for text := range strings.Lines(log) {
+	log.Await(t, fmt.Sprintf(`(?s)((?:"_aws".*?\n.*?){%d})`, n), nil)
+	for text := range strings.Lines(log.String()) {
 		if !strings.Contains(text, `"_aws"`) {
 			continue
 		}
@@ -74,7 +78,7 @@ func TestAStartIsHintedByTheBuiltProgram(t *testing.T) {
 	}
 	f.invoke(eventFile(t, "scheduled")) // is no request
 
-	lines := metricLines(t, f.log.String())
+	lines := metricLines(t, f.log, 6)
 	if len(lines) != 6 {
 		t.Fatalf("%d lines of metrics for 6 requests\n%s", len(lines), f.log)
 	}
@@ -111,10 +115,11 @@ func TestAStartSucceedsWithoutTheQueue(t *testing.T) {
 			if response.StatusCode != http.StatusCreated || took < c.least || took > c.least+10*time.Second { // a busy machine
 				t.Errorf("%d after %v", response.StatusCode, took)
 			}
-			lines := metricLines(t, f.log.String())
+			lines := metricLines(t, f.log, 1)
 			if len(lines) != 1 {
 				t.Fatalf("%s", f.log)
 			}
+			f.log.Await(t, `(a start hint was not sent)`, nil)
 			lines[0].want(t, line{"class": "2xx", "wafleet_api_start_hints_failed_total": 1.0, "wafleet_api_start_hints_sent_total": nil})
 			if log := f.log.String(); strings.Count(log, "a start hint was not sent") != 1 || strings.Contains(log, "AKIDEXAMPLE") {
 				t.Errorf("%s", log)
