@@ -29,20 +29,27 @@ func TestTheContractOfAQueue(t *testing.T) {
 		t.Parallel()
 		server := httptest.NewServer(fakesqs.New())
 		t.Cleanup(server.Close)
-		contract(t, server.URL)
+		contract(t, server.URL, nil)
 	})
 	if emulator := os.Getenv("SQS_EMULATOR_URL"); emulator != "" {
 		t.Run("emulator", func(t *testing.T) {
 			t.Parallel()
-			contract(t, emulator)
+			contract(t, emulator, deviations)
 		})
 	}
+}
+
+// deviations are what fauxqs 2.4.1 does otherwise than SQS, by its documentation.
+// Nothing here relies on either.
+var deviations = map[string]string{
+	"a poll that its caller gave up": "it hands a message to a caller that has gone",
+	"receipts that are none":         "it deletes whatever a receipt says",
 }
 
 // soon is far above what a call takes and far below a long poll.
 const soon = 8 * time.Second
 
-func contract(t *testing.T, base string) {
+func contract(t *testing.T, base string, deviations map[string]string) {
 	transport := &http.Transport{}
 	client := sqs.NewFromConfig(settings(&http.Client{Transport: transport}), func(o *sqs.Options) { o.BaseEndpoint = &base })
 	t.Cleanup(transport.CloseIdleConnections)
@@ -61,6 +68,9 @@ func contract(t *testing.T, base string) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if why := deviations[name]; why != "" {
+				t.Skip(why)
+			}
 			check(&side{T: t, Client: client, base: base})
 		})
 	}
