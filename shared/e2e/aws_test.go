@@ -187,8 +187,7 @@ func TestAStoppedTaskThatIsToldLateEndsNothing(t *testing.T) {
 	held := s.get("a").text("assignedWorker")
 	ended := make(chan struct{})
 	close(ended)
-	s.aws.tellOfTheEnd(taskPrefix+fmt.Sprintf("%032x", 1), ended)
-	s.aws.telling.Wait()
+	<-s.aws.tellOfTheEnd(taskPrefix+fmt.Sprintf("%032x", 1), ended)
 	s.wait("a", session.Working)
 	if s.get("a").text("assignedWorker") != held || s.liveConnectors() != 1 {
 		t.Error("the event has ended a lease of somebody else")

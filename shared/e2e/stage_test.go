@@ -237,8 +237,8 @@ func (c *cloud) scheduled() map[string]any {
 }
 
 // tellOfTheEnd lets EventBridge tell sweep that a task has stopped, once its
-// process has. It delivers again what failed.
-func (c *cloud) tellOfTheEnd(task string, ended <-chan struct{}) {
+// process has. It delivers again what failed. told is closed when it is over.
+func (c *cloud) tellOfTheEnd(task string, ended <-chan struct{}) (told <-chan struct{}) {
 	const attempts = 5
 	of := struct{ Detail struct{ TaskARN string } }{}
 	event := c.eventFile("sweep", "task-stopped")
@@ -246,7 +246,9 @@ func (c *cloud) tellOfTheEnd(task string, ended <-chan struct{}) {
 		c.Fatalf("task %q, error %v", of.Detail.TaskARN, err)
 	}
 	event = []byte(strings.ReplaceAll(string(event), of.Detail.TaskARN, task))
+	over := make(chan struct{})
 	c.telling.Go(func() {
+		defer close(over)
 		<-ended
 		for attempt := range attempts {
 			if _, err := c.sweep.invoke(event); err == nil {
@@ -255,4 +257,5 @@ func (c *cloud) tellOfTheEnd(task string, ended <-chan struct{}) {
 			time.Sleep(time.Duration(attempt) * 100 * time.Millisecond) // as EventBridge waits, but shorter
 		}
 	})
+	return over
 }

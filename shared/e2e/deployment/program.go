@@ -1,7 +1,6 @@
 package deployment
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wafleet/wafleet/shared/child"
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 )
 
 // Patience bounds every wait; a test that reaches it has failed.
@@ -26,7 +26,7 @@ type Program struct {
 	testing.TB
 	name string
 	run  *child.Process
-	out  *output
+	out  bootstrap.Output
 	once sync.Once
 	code int // valid once once is done
 }
@@ -34,8 +34,8 @@ type Program struct {
 // Start starts a command. What it writes is kept and shown where the test fails.
 func Start(t testing.TB, cmd *exec.Cmd) *Program {
 	t.Helper()
-	p := &Program{TB: t, name: filepath.Base(cmd.Path), out: &output{grew: make(chan struct{}, 1)}}
-	cmd.Stdout, cmd.Stderr = p.out, p.out
+	p := &Program{TB: t, name: filepath.Base(cmd.Path)}
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	var err error
 	if p.run, err = child.Start(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func Start(t testing.TB, cmd *exec.Cmd) *Program {
 	t.Cleanup(func() {
 		p.End()
 		if t.Failed() {
-			t.Logf("%s wrote:\n%s", p.name, tail(p.Log()))
+			t.Logf("%s wrote:\n%s", p.name, bootstrap.Tail(p.Log()))
 		}
 	})
 	return p
@@ -77,18 +77,19 @@ func (p *Program) Await(pattern string) string {
 	find := regexp.MustCompile(pattern)
 	deadline := time.After(Patience)
 	for ended := false; ; {
-		if match := find.FindStringSubmatch(p.Log()); match != nil {
+		text, more := p.out.Text()
+		if match := find.FindStringSubmatch(text); match != nil {
 			return match[len(match)-1]
 		}
 		if ended {
-			p.Fatalf("%s ended before it said %s:\n%s", p.name, pattern, tail(p.Log()))
+			p.Fatalf("%s ended before it said %s:\n%s", p.name, pattern, bootstrap.Tail(p.Log()))
 		}
 		select {
-		case <-p.out.grew:
+		case <-more:
 		case <-p.run.Gone():
 			ended = true // all that it wrote is there now: look once more
 		case <-deadline:
-			p.Fatalf("%s never said %s:\n%s", p.name, pattern, tail(p.Log()))
+			p.Fatalf("%s never said %s:\n%s", p.name, pattern, bootstrap.Tail(p.Log()))
 		}
 	}
 }
@@ -99,7 +100,7 @@ func (p *Program) Wait() int {
 	select {
 	case <-p.run.Gone():
 	case <-time.After(Patience):
-		p.Fatalf("%s did not end:\n%s", p.name, tail(p.Log()))
+		p.Fatalf("%s did not end:\n%s", p.name, bootstrap.Tail(p.Log()))
 	}
 	p.once.Do(p.gone)
 	return p.code
@@ -115,7 +116,7 @@ func (p *Program) End() int {
 		case <-p.run.Gone():
 		case <-time.After(Patience):
 			p.run.Signal(syscall.SIGKILL)
-			p.Errorf("%s did not end within %v of SIGTERM:\n%s", p.name, Patience, tail(p.Log()))
+			p.Errorf("%s did not end within %v of SIGTERM:\n%s", p.name, Patience, bootstrap.Tail(p.Log()))
 		}
 		p.gone()
 	})
@@ -138,35 +139,4 @@ func (p *Program) gone() {
 			p.code = exit.ExitCode()
 		}
 	}
-}
-
-// output keeps what a program writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer  // guarded by mu
-	grew chan struct{} // a wake-up, never data
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	select {
-	case o.grew <- struct{}{}:
-	default:
-	}
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func tail(text string) string {
-	const enough = 6000
-	if len(text) > enough {
-		return "..." + text[len(text)-enough:]
-	}
-	return text
 }

@@ -1,12 +1,13 @@
 package upgrade
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 )
 
 // previousRelease is the commit of the release that this one replaces: what runs
@@ -31,7 +32,7 @@ func sourceOf(t *testing.T, commit string) (dir string) {
 	archive := exec.CommandContext(t.Context(), "git", "archive", "--format=tar", commit)
 	archive.Dir = root
 	unpack := exec.CommandContext(t.Context(), "tar", "-x", "-C", dir)
-	var problems bytes.Buffer
+	var problems bootstrap.Output // of both, which run side by side
 	archive.Stderr, unpack.Stderr = &problems, &problems
 	pipe, err := archive.StdoutPipe()
 	if err != nil {
