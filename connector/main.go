@@ -41,8 +41,8 @@ func main() {
 }
 
 // samePress is how long signals count as one: a guard passes on what a service
-// manager has sent to every process already.
-const samePress = 500 * time.Millisecond
+// manager has sent to every process already, on a busy machine a moment later.
+const samePress = 2 * time.Second
 
 func run(args []string) error {
 	switch {
@@ -69,9 +69,10 @@ func run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("LISTEN: %w", err)
 	}
-	// The first signal begins the drain; a second one ends the process at once.
+	// The first signal begins the drain; a second one ends the process at once. Until
+	// then signals stay caught to the very end: one that is passed on while the
+	// process ends in order must not change how.
 	intake, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	context.AfterFunc(intake, func() { time.AfterFunc(samePress, stop) })
 	process, err := newProcess(c, listener, log)
 	if err != nil {

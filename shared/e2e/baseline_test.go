@@ -70,6 +70,7 @@ func (r *rounds) round(n int) {
 			return
 		}
 		linked.Add(1)
+		r.wait(name, session.ScanQRCode) // the request for a code would wait for 5 s only
 		code := r.want(200, "GET", "/api/"+name+"/auth/qr?format=raw", "").text("value")
 		if _, err := r.sim.Scan("55119"+fmt.Sprintf("%08s", name[1:]), code); err != nil {
 			r.Errorf("scan %s: %v", name, err)
