@@ -33,6 +33,8 @@ func TestHintsByWayOfAQueue(t *testing.T) {
 	}
 
 	q.server.Breaks("", fakesqs.IsDown)
+	q.Put("ends the poll that has begun before")
+	c.waitFor("start hints could not be received")
 	s.start("down", "")
 	s.wait("down", session.ScanQRCode)
 	q.server.Breaks("", fakesqs.IsSilent)
@@ -40,7 +42,6 @@ func TestHintsByWayOfAQueue(t *testing.T) {
 	s.start("silent", "")
 	t.Logf("a start took %v with a silent queue", time.Since(began))
 	s.wait("silent", session.ScanQRCode)
-	c.waitFor("start hints could not be received")
 	q.server.Breaks("", nil)
 	if code := c.end(); code != 0 {
 		t.Errorf("exit code %d", code)
