@@ -33,6 +33,8 @@ func TestHintsByWayOfAQueue(t *testing.T) {
 	}
 
 	q.server.Breaks("", fakesqs.IsDown)
+	q.Put("ends the poll that has begun before")
+	c.waitFor("start hints could not be received")
 	s.start("down", "")
 	s.wait("down", session.ScanQRCode)
 	q.server.Breaks("", fakesqs.IsSilent)

@@ -16,9 +16,11 @@ func (f *fleet) claimNamed(me session.ConnectorID, held int, names ...session.Na
 		id := must[session.Session](f)(f.Session(f.Context(), f.tenant, name)).ID
 		ids, nameOf[id] = append(ids, id), name
 	}
+	// A job that is not made old by a test is young, however slow the machine.
+	f.sql(`UPDATE start_job SET available_at = GREATEST(available_at, now()) WHERE available_at > now() - interval '1 hour'`)
 	for _, c := range must[[]store.Claim](f)(f.ClaimNamedIfFree(f.Context(), me, ids, 100, held, 100)) {
 		claimed = append(claimed, c.Name)
-		if c.Waited < 0 || c.Waited > time.Minute {
+		if c.Waited < 0 || c.Waited > 25*time.Hour {
 			f.Errorf("%s waited %v", c.Name, c.Waited)
 		}
 	}
@@ -92,7 +94,7 @@ func TestNamesAreNoWayAroundTheRules(t *testing.T) {
 	}
 	claimed, rest := f.claimNamed(me, 3, waiting...)
 	f.wantNamed("above the share", claimed, rest, nil, waiting)
-	f.sql(`UPDATE start_job SET available_at = now() - interval '6 seconds'`)
+	f.sql(`UPDATE start_job SET available_at = now() - interval '1 day'`)
 	claimed, rest = f.claimNamed(me, 3, waiting...)
 	f.wantNamed("it waited long", claimed, rest, waiting, nil)
 	f.sql(`UPDATE session_run SET holder = NULL`)
