@@ -118,6 +118,7 @@ func TestHeartbeatsHaveTheirOwnConnection(t *testing.T) {
 // taken, and it says so before its callers give up.
 func TestARequestWithoutAConnectionIsAnswered(t *testing.T) {
 	t.Parallel()
+	onHostOnly(t, "a Lambda serves one request at a time: the pool that is emptied here is the listener's")
 	s := newSystem(t, options{})
 	s.start("a", "")
 	taken := 0

@@ -202,6 +202,7 @@ func (p *spy) released(name string) {
 const late = 2500 * time.Millisecond
 
 func TestHintsComeAndGo(t *testing.T) {
+	onHostOnly(t, "looks for sessions are counted, and the hints of a queue are looks too")
 	t.Parallel()
 	s := newSystem(t, options{})
 	p := s.spy()

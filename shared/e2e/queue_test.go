@@ -11,9 +11,7 @@ import (
 // A connector that cannot listen hears of starts by way of the queue; with the
 // queue out of order, its poll finds them.
 func TestHintsByWayOfAQueue(t *testing.T) {
-	if theStage() != onHost {
-		t.Skip("the stage has a queue of its own: see TestTheSystemAsAWSRunsIt")
-	}
+	onHostOnly(t, "the stage has a queue of its own: see TestTheSystemAsAWSRunsIt")
 	q := newQueue(t)
 	s := newSystem(t, options{hints: q.sender})
 	p := s.spy()

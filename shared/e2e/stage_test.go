@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
@@ -34,6 +35,14 @@ const (
 
 // theStage is where the tests run that do not care. By hand it is E2E_STAGE.
 func theStage() stage { return stage(os.Getenv("E2E_STAGE")) }
+
+// onHostOnly skips a test of what another stage does not have.
+func onHostOnly(t testing.TB, why string) {
+	t.Helper()
+	if theStage() != onHost {
+		t.Skip(why)
+	}
+}
 
 // cloud is what AWS is around a system.
 type cloud struct {
