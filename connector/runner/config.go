@@ -101,6 +101,7 @@ type Timing struct {
 	Grace           time.Duration  // how long a lost connection still shows as WORKING
 	Probe           time.Duration  // how long an extra keepalive may take
 	Silence         time.Duration  // a working connection that was not heard for so long is lost, whatever the library says
+	Untold          time.Duration  // how long after its end a connection may still say why it ended
 	Stable          time.Duration  // a connection of this age resets the pauses
 	PairPhone       time.Duration  // how long asking for a pairing code may take
 	Unlink          time.Duration  // how long WhatsApp may take to forget a device
@@ -117,7 +118,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		QRFirst: session.FirstQRLife, QRNext: session.NextQRLife,
 		Dial: time.Minute, Login: 45 * time.Second, Link: 5 * time.Second,
-		Grace: 10 * time.Second, Probe: 10 * time.Second, Silence: 50 * time.Second, Stable: 10 * time.Second,
+		Grace: 10 * time.Second, Probe: 10 * time.Second, Silence: 50 * time.Second, Untold: 6 * time.Second, Stable: 10 * time.Second,
 		PairPhone: 10 * time.Second, Unlink: 10 * time.Second, Patience: 2 * time.Minute, Refresh: 10 * time.Second,
 		// Everything is back within 30 s of an outage, however long it was. The
 		// pacer, not this, keeps a process's connects from being too many.

@@ -25,7 +25,8 @@ type link struct {
 type attempt struct {
 	ctx    context.Context // ends when the connection is closed
 	cancel context.CancelFunc
-	conn   Conn // belongs to the operations in the background
+	conn   Conn      // belongs to the operations in the background
+	down   time.Time // when it was first seen to be over untold; belongs to the loop
 }
 
 // dialed is the result of a connection attempt.

@@ -82,7 +82,9 @@ func (r *Runner) Watch() {
 	}
 }
 
-// onDoubted gives a connection up that is over and has not said so.
+// onDoubted gives a connection up that is over and has not said so. What it said
+// last may still be on its way, behind a message that takes long: that another
+// program has logged in, say, which must not be answered with a login of ours.
 func (r *Runner) onDoubted(d doubted) {
 	if r.phase != working || d.attempt != r.link.attempt || r.link.conn == nil {
 		return
@@ -90,6 +92,12 @@ func (r *Runner) onDoubted(d doubted) {
 	if r.link.conn.Up() {
 		r.log.Warn("WhatsApp was silent for too long, and no keepalive told", "silence", time.Since(r.link.conn.Heard()).Round(time.Second).String())
 		r.lost(reason{code: session.KeepAlive})
+		return
+	}
+	if r.link.current.down.IsZero() {
+		r.link.current.down = time.Now()
+	}
+	if time.Since(r.link.current.down) < r.deps.Timing.Untold {
 		return
 	}
 	r.log.Warn("the connection is over, and nothing told")

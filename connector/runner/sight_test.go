@@ -112,6 +112,25 @@ func TestOnlyAWorkingSessionMovesAway(t *testing.T) {
 
 func (r *Runner) phaseSeen() phase { return r.sight.Load().phase }
 
+// TestALateLastWordIsNotOverlooked: WhatsApp says that another program has logged
+// in and closes; the connection has to work through a message before it gets
+// there.
+func TestALateLastWordIsNotOverlooked(t *testing.T) {
+	t.Parallel()
+	simulate(t, func(w *world) {
+		w.start(linked)
+		w.hear()
+		w.say(event.Connected{})
+		w.take()
+		w.set(func() { w.down = true })
+		w.r.Watch()
+		w.want()
+		w.after(DefaultTiming().Untold - time.Second)
+		w.say(event.Replaced{})
+		w.wantEnd("FAILED STREAM_REPLACED")
+	})
+}
+
 func TestAnEndThatNothingTellsIsNoticed(t *testing.T) {
 	t.Parallel()
 	simulate(t, func(w *world) {
@@ -135,6 +154,10 @@ func TestAnEndThatNothingTellsIsNoticed(t *testing.T) {
 		w.want("dial 2 "+jid, "WORKING")
 
 		w.set(func() { w.down = true })
+		watch()
+		w.after(DefaultTiming().Untold - time.Second)
+		watch()
+		w.after(time.Second)
 		watch("WORKING RECONNECTING", "close 2")
 		w.set(func() { w.down = false })
 		w.pause()

@@ -11,7 +11,7 @@ import (
 
 // lastFrame is how long the newest frame may take from the socket to the place
 // where it is heard. A lost connection is told that much later.
-const lastFrame = 50 * time.Millisecond
+const lastFrame = 200 * time.Millisecond
 
 // lastWords are the stanzas of a connection that say why it ends. whatsmeow
 // queues every stanza for another goroutine, and that one ends with the socket:

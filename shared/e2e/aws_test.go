@@ -62,8 +62,25 @@ func (r *region) live() {
 	r.isProtectedWhileItLinks()
 	r.loses()
 	r.drains()
+	r.keepsItsWord()
 	r.leaves()
-	r.invariants(r.fleet...)
+	r.hinted()
+	r.nothingLeftOpen(r.fleet)
+}
+
+// hinted checks that starts went by way of SQS, and that nothing is left there.
+func (r *region) hinted() {
+	r.Helper()
+	if r.stage != onAWS {
+		return
+	}
+	if sent, polls := r.aws.sqs.Calls("SendMessage"), r.aws.sqs.Calls("ReceiveMessage"); sent < len(r.names) || polls == 0 {
+		r.Errorf("%d hints were sent for %d starts, and %d times somebody asked for some", sent, len(r.names), polls)
+	}
+	r.eventually("an empty queue", func() bool { return len(r.aws.queue.Bodies()) == 0 })
+	if dead := r.aws.dead.Bodies(); len(dead) > 0 {
+		r.Errorf("dead letters: %q", dead)
+	}
 }
 
 // links starts sessions of both stores at once, and a phone scans each.

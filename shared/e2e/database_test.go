@@ -2,43 +2,25 @@ package e2e
 
 import (
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/link"
 	"github.com/wafleet/wafleet/shared/session"
 )
-
-// databaseLink is the way from connectors to Postgres, which a test can cut.
-type databaseLink struct {
-	*link
-	url string
-}
-
-func (s *system) databaseLink() *databaseLink {
-	s.Helper()
-	u, err := url.Parse(s.url)
-	if err != nil {
-		s.Fatal(err)
-	}
-	l := &databaseLink{link: s.link(u.Host)}
-	u.Host = l.address()
-	l.url = u.String()
-	return l
-}
 
 func TestAShortLossOfTheDatabaseTouchesNoSession(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{})
-	l := s.databaseLink()
-	c := s.connector("DATABASE_URL="+l.url, "LEASE_TTL=9s") // trusted for 6 s after a beat, beats every 2.4 s
+	l, way := link.ToDatabase(t, s.url)
+	c := s.connector("DATABASE_URL="+way, "LEASE_TTL=9s") // trusted for 6 s after a beat, beats every 2.4 s
 	s.pair("a", "5511999990401", postgresStart)
 	worker, logins := s.get("a").text("assignedWorker"), s.sim.Stats().Logins
-	l.cut()
+	l.Cut()
 	c.waitFor("the lease was not renewed")
-	l.restore()
+	l.Restore()
 	s.start("b", "")
 	s.wait("b", session.ScanQRCode) // the connector works again
 	s.wait("a", session.Working)
@@ -55,8 +37,8 @@ func TestFiveSilentSecondsOfTheDatabaseTouchNoSession(t *testing.T) {
 	const lease, silence = 15 * time.Second, 5 * time.Second
 	beside(t, map[string]time.Duration{"at once": 0, "after a second": time.Second, "after two": 2 * time.Second, "after three": 3 * time.Second}, func(t *testing.T, after time.Duration) {
 		s := newSystem(t, options{})
-		l := s.databaseLink()
-		c := s.connector("DATABASE_URL=" + l.url)
+		l, way := link.ToDatabase(t, s.url)
+		c := s.connector("DATABASE_URL=" + way)
 		s.pair("a", "5511999990406", postgresStart)
 		s.pair("b", "5511999990407", documentedStart)
 		// A moment between two beats, from the last one on.
@@ -66,9 +48,9 @@ func TestFiveSilentSecondsOfTheDatabaseTouchNoSession(t *testing.T) {
 		s.pass(after)
 		terms, logins, open := s.terms(), s.logins(), s.sockets()
 
-		l.swallow()
+		l.Swallow()
 		s.pass(silence)
-		l.restore()
+		l.Restore()
 		s.eventuallyWithin(lease, "a heartbeat that arrives", func() bool {
 			return s.rows(`SELECT count(*) FROM connector WHERE lease_until > now() + interval '14 seconds'`) == 1
 		})
@@ -84,15 +66,12 @@ func TestFiveSilentSecondsOfTheDatabaseTouchNoSession(t *testing.T) {
 
 func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(*databaseLink){
-		"cut":        func(l *databaseLink) { l.cut() },
-		"black hole": func(l *databaseLink) { l.swallow() },
-	} {
+	for name, lose := range map[string]func(*link.Link){"cut": (*link.Link).Cut, "black hole": (*link.Link).Swallow} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSystem(t, options{})
-			l := s.databaseLink()
-			c := s.connector("DATABASE_URL="+l.url, shortLease)
+			l, way := link.ToDatabase(t, s.url)
+			c := s.connector("DATABASE_URL="+way, shortLease)
 			s.pair("a", "5511999990411", postgresStart)
 			s.pair("b", "5511999990412", documentedStart)
 			s.pair("off", "5511999990413", documentedStart)
@@ -102,7 +81,7 @@ func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
 			c.waitFor("every session is given up")
 			s.eventually("the end of the sockets", func() bool { return s.sim.Stats().Open == 0 })
 			s.wait("a", session.Starting)
-			l.restore()
+			l.Restore()
 			s.wait("a", session.Working)
 			s.wait("b", session.Working)
 			if s.get("a").text("assignedWorker") == worker {
@@ -119,9 +98,9 @@ func TestALongLossOfTheDatabaseEndsEverySocketInTime(t *testing.T) {
 func TestASlowDatabaseOnlySlowsDown(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{})
-	l := s.databaseLink()
-	s.connector("DATABASE_URL=" + l.url)
-	l.toxic(`{"name":"slow","type":"latency","stream":"downstream","attributes":{"latency":150,"jitter":50}}`)
+	l, way := link.ToDatabase(t, s.url)
+	s.connector("DATABASE_URL=" + way)
+	l.Spoil("latency", "downstream", `{"latency":150,"jitter":50}`)
 	s.pair("a", "5511999990421", documentedStart)
 	s.stop("a")
 	s.eventually("the end of the socket", func() bool { return s.sim.Stats().Open == 0 })
@@ -130,14 +109,14 @@ func TestASlowDatabaseOnlySlowsDown(t *testing.T) {
 func TestAConnectorWaitsForItsDatabase(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{})
-	l := s.databaseLink()
-	l.cut()
-	c := s.launch("DATABASE_URL=" + l.url)
+	l, way := link.ToDatabase(t, s.url)
+	l.Cut()
+	c := s.launch("DATABASE_URL=" + way)
 	c.waitFor("not ready yet")
-	if _, err := net.Dial("tcp", l.address()); err == nil {
+	if _, err := net.Dial("tcp", l.Address()); err == nil {
 		t.Fatal("the link is not cut")
 	}
-	l.restore()
+	l.Restore()
 	s.start("a", "")
 	s.wait("a", session.ScanQRCode)
 }

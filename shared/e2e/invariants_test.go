@@ -18,6 +18,13 @@ const healTime = 30 * time.Second
 // For the last of the six it stops every session.
 func (s *system) invariants(survivors ...*process) {
 	s.Helper()
+	s.keepsItsWord()
+	s.nothingLeftOpen(survivors)
+}
+
+// keepsItsWord checks the first five, for which there must be sessions.
+func (s *system) keepsItsWord() {
+	s.Helper()
 	// Three, four and half of five: sessions, jobs and codes are as they should be.
 	var wrong []string
 	defer func() {
@@ -32,7 +39,6 @@ func (s *system) invariants(survivors ...*process) {
 	s.onlyOneSocket()
 	s.noFaults(faultEpoch, faultStale, faultFailed)
 	s.noKeyInLogs()
-	s.nothingLeftOpen(survivors)
 }
 
 // onlyOneSocket checks that no device was logged in twice, and that none that was
@@ -114,37 +120,45 @@ func (s *system) nothingLeftOpen(survivors []*process) {
 }
 
 // rest is what a connector has open that has held sessions and holds none. It is
-// the same for all, and found out once.
-var rest struct {
-	once sync.Once
-	use  use
-}
+// the same for all of a stage, and found out once.
+var rest = struct {
+	mu sync.Mutex
+	on map[stage]use // guarded by mu
+}{on: map[stage]use{}}
 
 func (s *system) resting() use {
 	s.Helper()
-	rest.once.Do(func() {
-		own := newSystem(s.TB, options{})
-		c := own.connector()
-		own.pair("a", "5511999990901", postgresStart)
-		own.pair("b", "5511999990902", documentedStart)
-		own.stop("a")
-		own.stop("b")
-		own.unheld()
-		own.eventually("a connector at rest", func() bool {
-			before := rest.use
-			rest.use = own.use(c)
-			return rest.use.sockets == 0 && rest.use.held == 0 && rest.use == (use{
-				connectors: 1, goroutines: before.goroutines, files: before.files, heap: rest.use.heap, database: before.database,
-			})
-		})
-		if code := c.end(); code != 0 {
-			own.Errorf("exit code %d", code)
-		}
-	})
-	if rest.use.connectors == 0 {
+	rest.mu.Lock()
+	defer rest.mu.Unlock()
+	if _, known := rest.on[s.stage]; !known {
+		rest.on[s.stage] = s.comeToRest()
+	}
+	if rest.on[s.stage].connectors == 0 {
 		s.Fatal("what a connector has open at rest is not known")
 	}
-	return rest.use
+	return rest.on[s.stage]
+}
+
+func (s *system) comeToRest() (now use) {
+	s.Helper()
+	own := newSystem(s.TB, options{stage: s.stage})
+	c := own.connector()
+	own.pair("a", "5511999990901", postgresStart)
+	own.pair("b", "5511999990902", documentedStart)
+	own.stop("a")
+	own.stop("b")
+	own.unheld()
+	own.eventually("a connector at rest", func() bool {
+		before := now
+		now = own.use(c)
+		return now.sockets == 0 && now.held == 0 && now == (use{
+			connectors: 1, goroutines: before.goroutines, files: before.files, heap: now.heap, database: before.database,
+		})
+	})
+	if code := c.end(); code != 0 {
+		own.Errorf("exit code %d", code)
+	}
+	return now
 }
 
 // restarted waits until a connector that lost its lease has come back under

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
+	"github.com/wafleet/wafleet/shared/e2e/link"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
 )
@@ -16,7 +17,7 @@ import (
 var binaries string
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "connector/guard")))
+	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "connector/guard")), link.Leftovers...)
 }
 
 func binaryOf(name string) string { return filepath.Join(binaries, name) }

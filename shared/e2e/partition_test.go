@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wafleet/wafleet/shared/e2e/link"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
@@ -12,10 +13,10 @@ import (
 // connector go on.
 func TestOneConnectorIsCutOffFromWhatsApp(t *testing.T) {
 	t.Parallel()
-	beside(t, map[string]func(*link){"cut": (*link).cut, "black hole": (*link).swallow}, func(t *testing.T, lose func(*link)) {
+	beside(t, map[string]func(*link.Link){"cut": (*link.Link).Cut, "black hole": (*link.Link).Swallow}, func(t *testing.T, lose func(*link.Link)) {
 		s := newSystem(t, options{})
-		l := s.link(s.sim.DialAddr())
-		first := s.connector("WHATSAPP_DIAL_ADDR="+l.address(), "WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
+		l := link.New(t, "127.0.0.1:0", s.sim.DialAddr())
+		first := s.connector("WHATSAPP_DIAL_ADDR="+l.Address(), "WHATSAPP_KEEPALIVE=1s", "WHATSAPP_KEEPALIVE_DEADLINE=1s")
 		s.pair("a", "5511999990531", postgresStart)
 		s.pair("b", "5511999990532", documentedStart)
 		cutOff := s.get("a").text("assignedWorker")
@@ -43,7 +44,7 @@ func TestOneConnectorIsCutOffFromWhatsApp(t *testing.T) {
 			t.Errorf("%d logins, and the other connector's session is %s", s.sim.Stats().Logins-before, seen.body)
 		}
 
-		l.restore()
+		l.Restore()
 		for _, one := range []string{"a", "b"} {
 			s.wait(one, session.Working)
 			s.eventually(one+" without a reason", func() bool { return s.get(one).reason() == "" })

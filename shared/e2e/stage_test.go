@@ -48,7 +48,7 @@ func onHostOnly(t testing.TB, why string) {
 type cloud struct {
 	*system
 	sqs          *fakesqs.Server
-	queue        *fakesqs.Queue
+	queue, dead  *fakesqs.Queue
 	ecs          *ecs
 	env          []string // of every program
 	admin, sweep *function
@@ -76,21 +76,21 @@ var functions = sync.OnceValues(func() (map[string]string, error) {
 })
 
 // newCloud puts the system up on AWS; it has no key yet.
-func (s *system) newCloud(on stage) *cloud {
+func (s *system) newCloud() *cloud {
 	s.Helper()
 	if runtime.GOOS != "linux" {
 		s.Skip("only Linux ends a connector whose guard is gone")
 	}
-	if on != onAWS && on != onAWSWithoutSQS {
-		s.Fatalf("E2E_STAGE names no stage: %q", on)
+	if s.stage != onAWS && s.stage != onAWSWithoutSQS {
+		s.Fatalf("E2E_STAGE names no stage: %q", s.stage)
 	}
 	if _, err := functions(); err != nil { // now: no event waits for a build
 		s.Fatal(err)
 	}
 	c := &cloud{system: s, sqs: fakesqs.New(), ecs: newECS(s.TB)}
 	c.queue = c.sqs.Queue("starts", fakesqs.Settings{DeadLetters: "starts-dead", MaxReceives: 5})
-	c.sqs.Queue("starts-dead", fakesqs.Settings{})
-	if on == onAWSWithoutSQS {
+	c.dead = c.sqs.Queue("starts-dead", fakesqs.Settings{})
+	if s.stage == onAWSWithoutSQS {
 		c.sqs.Breaks("", fakesqs.IsDown)
 	}
 	queue := httptest.NewServer(c.sqs)

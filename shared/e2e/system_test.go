@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -44,6 +45,7 @@ type system struct {
 	ca    string // file
 	key   string
 	data  string // DATA_DIR of every connector
+	stage stage
 	aws   *cloud // nil on the host
 
 	mu       sync.Mutex
@@ -70,7 +72,7 @@ func newSystem(t testing.TB, o options) *system {
 	if o.url == "" {
 		o.url = pgtest.New(t, migrate)
 	}
-	s := &system{TB: t, url: o.url, sim: o.sim, data: t.TempDir()}
+	s := &system{TB: t, url: o.url, sim: o.sim, data: t.TempDir(), stage: cmp.Or(o.stage, theStage())}
 	s.sim.FewPreKeys = true
 	s.startSim()
 	t.Cleanup(func() {
@@ -84,16 +86,13 @@ func newSystem(t testing.TB, o options) *system {
 		}
 		s.sim.Close()
 	})
-	if o.stage == onHost {
-		o.stage = theStage()
-	}
 	if o.measured {
-		s.openAPI(o.stage, slog.New(slog.DiscardHandler), o.hints)
+		s.openAPI(slog.New(slog.DiscardHandler), o.hints)
 		return s
 	}
 	s.audit()
 	log := &bootstrap.Output{}
-	s.openAPI(o.stage, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), o.hints)
+	s.openAPI(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), o.hints)
 	t.Cleanup(func() {
 		noSecretIn(t, "the log of the API", log.String(), s.allSecrets())
 	})
@@ -111,19 +110,19 @@ func (s *system) startSim() {
 	}
 }
 
-func (s *system) openAPI(on stage, log *slog.Logger, hints control.Hinter) {
+func (s *system) openAPI(log *slog.Logger, hints control.Hinter) {
 	s.Helper()
 	var err error
 	if s.store, err = store.Open(s.url, store.Options{MaxOpen: 20, ApplicationName: "e2e"}); err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() { s.store.Close() })
-	if on == onHost {
+	if s.stage == onHost {
 		s.key = s.newKey("e2e")
 		c := control.New(s.store, control.Config{SQLiteAvailable: true, Hints: hints})
 		s.api = httptest.NewServer(httpapi.New(c, access.New(s.store, access.Config{}), httpapi.Config{Log: log}))
 	} else {
-		s.aws = s.newCloud(on)
+		s.aws = s.newCloud()
 		s.key = s.aws.newKey("e2e")
 		s.api = s.aws.serve()
 	}

@@ -171,7 +171,7 @@ func (d *driver) toFunction(p *program, s step) {
 	p.launch()
 }
 
-func (d *driver) toLinks(s step, k kind, links ...*link) {
+func (d *driver) toLinks(s step, k kind, links ...*faulty) {
 	for _, l := range links {
 		l.spoil(k)
 	}
@@ -182,7 +182,7 @@ func (d *driver) toLinks(s step, k kind, links ...*link) {
 }
 
 func (d *driver) toEveryLink(s step) {
-	var databases, whatsapps []*link
+	var databases, whatsapps []*faulty
 	for _, m := range d.members {
 		databases, whatsapps = append(databases, m.database), append(whatsapps, m.whatsapp)
 	}

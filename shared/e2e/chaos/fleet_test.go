@@ -63,7 +63,7 @@ type state struct {
 // member is a connector's place in the fleet, with links of its own.
 type member struct {
 	*program
-	database, whatsapp *link
+	database, whatsapp *faulty
 }
 
 // newFleet starts everything but the visitor, and the sessions.
@@ -99,9 +99,9 @@ func newFleet(t testing.TB, residents int, lease time.Duration) *fleet {
 
 func (f *fleet) addMember(name string, env []string) {
 	m := &member{program: &program{TB: f.TB, name: name, binary: "connector"}}
-	m.database = newLink(f, "database", f.db.url.Host)
-	m.whatsapp = newLink(f, "whatsapp", f.sim.DialAddr())
-	m.env = append([]string{"DATABASE_URL=" + f.db.through(m.database.proxy.Listen), "WHATSAPP_DIAL_ADDR=" + m.whatsapp.proxy.Listen}, env...)
+	m.database = newFaulty(f, f.db.url.Host)
+	m.whatsapp = newFaulty(f, f.sim.DialAddr())
+	m.env = append([]string{"DATABASE_URL=" + f.db.through(m.database.Address()), "WHATSAPP_DIAL_ADDR=" + m.whatsapp.Address()}, env...)
 	f.members = append(f.members, m)
 	f.Cleanup(m.end)
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
+	"github.com/wafleet/wafleet/shared/e2e/link"
 	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/schema"
 )
@@ -18,7 +19,7 @@ import (
 var binaries string
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "functions/api")))
+	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "functions/api")), link.Leftovers...)
 }
 
 func program(name string) string { return filepath.Join(binaries, name) }

@@ -2,57 +2,14 @@ package conformance
 
 import (
 	"context"
-	"fmt"
-	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/Shopify/toxiproxy/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
-
+	"github.com/wafleet/wafleet/shared/e2e/link"
 	"github.com/wafleet/wafleet/shared/pgtest"
 )
-
-// silence is a way to Postgres that can swallow all that is sent on it, in both
-// directions.
-type silence struct {
-	*system
-	proxy *toxiproxy.Proxy
-	url   string
-}
-
-func (s *system) silence() *silence {
-	s.Helper()
-	u, err := url.Parse(s.url)
-	if err != nil {
-		s.Fatal(err)
-	}
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	way := &silence{system: s, proxy: toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host)}
-	if err := way.proxy.Start(); err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(way.proxy.Stop)
-	u.Host = way.proxy.Listen
-	way.url = u.String()
-	return way
-}
-
-func (w *silence) begin() {
-	w.Helper()
-	for _, stream := range []string{"upstream", "downstream"} {
-		toxic := fmt.Sprintf(`{"type":"timeout","stream":%q,"attributes":{"timeout":0}}`, stream)
-		if _, err := w.proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
-			w.Fatal(err)
-		}
-	}
-}
-
-func (w *silence) end() { w.proxy.Toxics.ResetToxics(w.Context()) }
 
 // inTime is how long an answer may take, of the 25 s of a request. API Gateway
 // waits for 30 s.
@@ -64,8 +21,8 @@ const inTime = 28 * time.Second
 func TestASilentDatabaseIsAnsweredFor(t *testing.T) {
 	t.Parallel()
 	s := newDeployment(t, pgtest.New(t, migrate))
-	way := s.silence()
-	s.listener = s.newListener("DATABASE_URL=" + way.url)
+	l, way := link.ToDatabase(t, s.url)
+	s.listener = s.newListener("DATABASE_URL=" + way)
 	s.owner(request{method: "POST", path: "/api/sessions/a/start"})
 	asked := []request{
 		{path: "/api/sessions"}, {path: "/api/sessions/a"}, {path: "/api/a/auth/qr"},
@@ -75,7 +32,7 @@ func TestASilentDatabaseIsAnsweredFor(t *testing.T) {
 	}
 	const times = 3 // 27 requests on 10 connections
 
-	way.begin()
+	l.Swallow()
 	var callers sync.WaitGroup
 	for range times {
 		for _, r := range asked {
@@ -83,7 +40,7 @@ func TestASilentDatabaseIsAnsweredFor(t *testing.T) {
 		}
 	}
 	callers.Wait()
-	way.end()
+	l.Restore()
 
 	if !s.eventually(func() bool {
 		return s.listener.ask(request{path: "/api/sessions/a", key: s.tenant.key}).status == 200

@@ -1,17 +1,13 @@
 package chaos
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
-	"github.com/Shopify/toxiproxy/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
+	"github.com/wafleet/wafleet/shared/e2e/link"
 )
 
 // quietPort returns a free port that nobody else takes while nobody listens on
@@ -32,12 +28,11 @@ func quietPort(t testing.TB) int {
 	return 0
 }
 
-// link is the way of one connector to Postgres or to WhatsApp. Of the faults
+// faulty is the way of one connector to Postgres or to WhatsApp. Of the faults
 // that it has at a time the worst one shows: toxiproxy's toxics block each other
 // when they are stacked.
-type link struct {
-	testing.TB
-	proxy *toxiproxy.Proxy
+type faulty struct {
+	*link.Link
 
 	mu     sync.Mutex
 	faults []kind // guarded by mu
@@ -47,19 +42,13 @@ type link struct {
 // worst are the faults of links, the worst first.
 var worst = []kind{cut, blackHole, loseAnswers, throttle, slow}
 
-func newLink(t testing.TB, name, upstream string) *link {
+func newFaulty(t testing.TB, upstream string) *faulty {
 	t.Helper()
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	l := &link{TB: t, proxy: toxiproxy.NewProxy(server, name, hostOf(quietPort(t)), upstream)}
-	if err := l.proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.proxy.Stop)
-	return l
+	return &faulty{Link: link.New(t, hostOf(quietPort(t)), upstream)}
 }
 
 // spoil begins a fault.
-func (l *link) spoil(k kind) {
+func (l *faulty) spoil(k kind) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults = append(l.faults, k)
@@ -67,7 +56,7 @@ func (l *link) spoil(k kind) {
 }
 
 // mend ends it.
-func (l *link) mend(k kind) {
+func (l *faulty) mend(k kind) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := slices.Index(l.faults, k)
@@ -76,7 +65,7 @@ func (l *link) mend(k kind) {
 }
 
 // show puts the worst fault in the place of the one that shows; l.mu is held.
-func (l *link) show() {
+func (l *faulty) show() {
 	next := kind("")
 	for _, k := range worst {
 		if slices.Contains(l.faults, k) {
@@ -92,39 +81,23 @@ func (l *link) show() {
 	l.shows = next
 }
 
-func (l *link) begin(k kind) {
-	const both = "upstream downstream"
+func (l *faulty) begin(k kind) {
 	switch k {
 	case cut: // connections are closed, new ones refused
-		l.proxy.Stop()
+		l.Cut()
 	case blackHole:
-		l.toxic("timeout", both, `{"timeout":0}`)
+		l.Swallow()
 	case loseAnswers: // what is asked arrives and is done
-		l.toxic("timeout", "downstream", `{"timeout":0}`)
+		l.Spoil("timeout", "downstream", `{"timeout":0}`)
 	case slow:
-		l.toxic("latency", "downstream", `{"latency":250,"jitter":150}`)
+		l.Spoil("latency", "downstream", `{"latency":250,"jitter":150}`)
 	case throttle: // KB/s
-		l.toxic("bandwidth", both, `{"rate":8}`)
+		l.Spoil("bandwidth", link.Both, `{"rate":8}`)
 	}
 }
 
-func (l *link) toxic(name, streams, attributes string) {
-	for stream := range strings.FieldsSeq(streams) {
-		toxic := fmt.Sprintf(`{"type":%q,"stream":%q,"attributes":%s}`, name, stream, attributes)
-		if _, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
-			l.Errorf("toxic %s: %v", toxic, err)
-		}
-	}
-}
-
-func (l *link) end(k kind) {
-	switch k {
-	case "":
-	case cut:
-		if err := l.proxy.Start(); err != nil {
-			l.Errorf("restore the link: %v", err)
-		}
-	default:
-		l.proxy.Toxics.ResetToxics(l.Context())
+func (l *faulty) end(k kind) {
+	if k != "" {
+		l.Restore()
 	}
 }
