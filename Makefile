@@ -31,7 +31,7 @@ scan: programs ## Let the simulated phone scan a session's QR code (SESSION=my-s
 
 test: bin/pgtest ## Run all tests on a real Postgres, with the race detector (PKG=./shared/...)
 	@if command -v "$$($(GO) env CC)" >/dev/null 2>&1; then race=-race; else race=; echo "no C compiler found: the tests run without the race detector"; fi; \
-	exec $(WITH_POSTGRES) env CGO_ENABLED=$${race:+1} $(GO) test $$race -shuffle=on -timeout=15m $(PKG)
+	exec $(WITH_POSTGRES) env CGO_ENABLED=$${race:+1} $(GO) test $$race -shuffle=on -parallel 4 -timeout=15m $(PKG)
 
 # What the API's side of the fleet does; connectors, in these tests too, have a
 # direct connection.
