@@ -15,11 +15,12 @@ import (
 )
 
 // binaries is where the programs are, built once per test process. The API's is
-// the listener and the Lambda at once.
+// the listener and the Lambda at once. The tests of package e2e look for races in
+// them.
 var binaries string
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "functions/api")), link.Leftovers...)
+	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.Plain(m, &binaries, "connector", "functions/api")), link.Leftovers...)
 }
 
 func program(name string) string { return filepath.Join(binaries, name) }

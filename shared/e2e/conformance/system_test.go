@@ -50,7 +50,7 @@ func newSystem(t testing.TB) *system {
 // newDeployment is a database with a tenant, and nothing that runs yet.
 func newDeployment(t testing.TB, url string) *system {
 	t.Helper()
-	s := &system{TB: t, url: url, data: t.TempDir(), sim: &wasim.Server{FewPreKeys: true}}
+	s := &system{TB: t, url: url, data: t.TempDir(), sim: &wasim.Server{FewPreKeys: true, QRTimeout: time.Hour}}
 	s.Cleanup(s.noSecretOutside) // the last, when all programs have ended
 	s.key = s.secretsKey()
 	s.openDatabase()
@@ -93,7 +93,7 @@ func (s *system) connector(env ...string) *process {
 	s.Helper()
 	p := s.launch(program("connector"), nil, append([]string{
 		"DATABASE_URL=" + pgtest.Direct(s.url), "DATA_DIR=" + s.data, "SECRETS_KEY_FILE=" + s.key, "LISTEN=127.0.0.1:0", "LOG_LEVEL=DEBUG",
-		"SLOTS=1000", "CONNECTS_PER_SECOND=1000",
+		"SLOTS=1000", "CONNECTS_PER_SECOND=1000", "QR_FIRST=1h", "QR_NEXT=1m", // no code runs out, however busy the machine is
 		"WHATSAPP_DIAL_ADDR=" + s.sim.DialAddr(), "WHATSAPP_TLS_CA=" + s.ca, "WHATSAPP_NOISE_ROOT_KEY=" + s.sim.RootKeyHex(),
 	}, env...)...)
 	p.await(`"msg":"(connector registered)"`)
