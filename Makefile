@@ -53,8 +53,9 @@ e2e-aws: bin/pgtest ## Run the end-to-end tests on the system as AWS would run i
 chaos: ## Break everything at random and check that nothing is lost (CHAOS=60s CHAOS_SEED=7 CHAOS_ONLY=kill,freeze)
 	@exec env CHAOS=$(or $(CHAOS),60s) CHAOS_SEED=$(CHAOS_SEED) $(GO) test -v -count=1 -timeout=4h ./shared/e2e/chaos
 
-bench: bin/pgtest ## Print first figures: start to QR, claims, memory per session
-	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench . -skip '^Benchmark(Fleet|API|Lambda|Hints)$$' -benchtime 1x -timeout=15m ./shared/e2e/...
+bench: bin/pgtest ## Measure wafleet beside bare whatsmeow clients, in one table (BENCH=quick|whole|large ROW=codes BENCH_JSON=file)
+	@exec $(WITH_POSTGRES) env BENCH=$(or $(BENCH),whole) BENCH_JSON='$(if $(BENCH_JSON),$(abspath $(BENCH_JSON)))' BENCH_HEAP='$(if $(BENCH_HEAP),$(abspath $(BENCH_HEAP)))' \
+		$(GO) test -run '^TestBench$$$(if $(ROW),/^$(ROW)$$)' -count=1 -timeout=40m -v ./shared/e2e
 
 bench-fleet: bin/pgtest ## Measure a fleet in minutes: crashes, drains, a deployment, storms of starts (FLEET=moves|storm|full)
 	@exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkFleet$$/^$(or $(FLEET),.*)$$' -benchtime 1x -timeout=30m ./shared/e2e

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/wafleet/wafleet/connector/health"
+	"github.com/wafleet/wafleet/connector/memory"
 	"github.com/wafleet/wafleet/shared/settings"
 	"github.com/wafleet/wafleet/shared/telemetry"
 )
@@ -65,6 +66,7 @@ func run(args []string) error {
 	log := telemetry.New(os.Stderr, c.LogLevel)
 	// Nothing of a library may bypass the redaction.
 	slog.SetDefault(log)
+	memory.Limit(log)
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("LISTEN: %w", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/wafleet/wafleet/connector/event"
 	"github.com/wafleet/wafleet/connector/health"
 	"github.com/wafleet/wafleet/connector/lease"
+	"github.com/wafleet/wafleet/connector/memory"
 	"github.com/wafleet/wafleet/connector/metrics"
 	"github.com/wafleet/wafleet/connector/protect"
 	"github.com/wafleet/wafleet/connector/report"
@@ -42,6 +43,7 @@ type process struct {
 	secrets  *secret.Box          // nil: this process cannot decrypt
 	hints    *startqueue.Receiver // nil: none but the database's
 	pacer    *rate.Limiter
+	memory   memory.Reclaimer
 	state    health.State
 	metrics  *metrics.Metrics
 	guardian guardian
@@ -72,7 +74,7 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 		return nil, err
 	}
 	p.devices, err = whatsapp.New(whatsapp.Config{
-		Endpoint: c.endpoint, Version: c.Version, DataDir: c.DataDir, DB: p.shared.DB(),
+		Endpoint: c.endpoint, Version: c.Version, DataDir: c.DataDir, DB: p.shared.DB(), Connected: p.memory.Connected,
 	}, p.control, log)
 	if err != nil {
 		return nil, err
@@ -94,6 +96,7 @@ func newProcess(c config, listener net.Listener, log *slog.Logger) (*process, er
 const leaveTimeout = time.Second
 
 func (p *process) close() {
+	p.memory.Stop()
 	quiet := make(chan struct{})
 	go func() {
 		p.devices.Wait()

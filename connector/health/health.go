@@ -1,8 +1,9 @@
 // Package health answers for the process on its private port:
 //
-//	/livez    200 while the process may act: its lease is trusted and its loop turns
-//	/readyz   200 while it also takes sessions: not draining, database in reach
-//	/metrics  for Prometheus
+//	/livez         200 while the process may act: its lease is trusted and its loop turns
+//	/readyz        200 while it also takes sessions: not draining, database in reach
+//	/metrics       for Prometheus
+//	/debug/pprof/  profiles of the process: CPU, heap, goroutine, mutex and others
 //
 // Neither says anything about WhatsApp or about one session: an outage of
 // WhatsApp must not make a scheduler kill the fleet.
@@ -15,6 +16,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof" // #nosec G108 -- served on the private port only, never from the default mux
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -68,12 +71,25 @@ func (s *State) ready(ctx context.Context, db Pinger) error {
 	return db.Ping(ctx)
 }
 
-// Handler serves the three paths.
+// profileTime is the longest CPU profile or trace, and a little more.
+const profileTime = 65 * time.Second
+
+// mutexShare is one of how many waits for a mutex is in the profile of them: rare
+// enough to cost nothing.
+const mutexShare = 1000
+
+// Handler serves these paths.
 func Handler(s *State, db Pinger, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.live()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, s.ready(r.Context(), db)) })
 	mux.Handle("GET /metrics", metrics)
+	runtime.SetMutexProfileFraction(mutexShare)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
 
@@ -91,7 +107,7 @@ func answer(w http.ResponseWriter, problem error) {
 
 // Serve answers on a listener until ctx ends.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: profileTime, IdleTimeout: time.Minute}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	select {

@@ -85,7 +85,7 @@ func TestMetricsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	h := Handler(&State{}, database(nil), metrics)
 	for request, status := range map[string]int{
-		"GET /metrics": 200, "GET /": 404, "POST /livez": 405, "GET /debug/pprof/": 404,
+		"GET /metrics": 200, "GET /": 404, "POST /livez": 405, "GET /debug/pprof/": 200, "GET /debug/pprof/heap": 200, "GET /debug/pprof/mutex": 200, "GET /debug/pprof/cmdline": 404,
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		w := httptest.NewRecorder()

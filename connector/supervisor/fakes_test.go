@@ -39,6 +39,7 @@ type world struct {
 	terms    []store.Term   // what the database says is held
 	orphans  int
 	deaths   bool
+	polls    int                                                  // guarded by mu
 	loads    func() []store.Load                                  // of the fleet; nil: alone
 	down     bool                                                 // the database is out of reach
 	slow     time.Duration                                        // how long a claim takes
@@ -278,11 +279,15 @@ func (f *fakeStore) EnqueueOrphans(context.Context) (store.Orphans, error) {
 	return store.Orphans{Jobs: f.orphans}, err
 }
 
-// DeathUnnoticed is asked at every poll and not recorded.
-func (f *fakeStore) DeathUnnoticed(context.Context) (bool, error) {
+// LookAround is asked at every poll, and counted only.
+func (f *fakeStore) LookAround(context.Context, session.ConnectorID) (store.Look, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.deaths, nil
+	f.polls++
+	if f.down {
+		return store.Look{}, session.ErrUnavailable
+	}
+	return store.Look{Deaths: f.deaths, Jobs: len(f.jobs) > 0, Changes: len(f.changes) > 0}, nil
 }
 
 func (f *fakeStore) ChangesHeld(context.Context, session.ConnectorID) ([]store.Change, error) {

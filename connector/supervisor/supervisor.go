@@ -21,7 +21,7 @@ type Store interface {
 	ClaimNamedIfFree(ctx context.Context, me session.ConnectorID, ids []session.ID, slots, held, soon int) ([]store.Claim, error)
 	UnclaimedOf(ctx context.Context, ids []session.ID) ([]session.ID, error)
 	EnqueueOrphans(ctx context.Context) (store.Orphans, error)
-	DeathUnnoticed(ctx context.Context) (bool, error)
+	LookAround(ctx context.Context, me session.ConnectorID) (store.Look, error)
 	ChangesHeld(ctx context.Context, me session.ConnectorID) ([]store.Change, error)
 	TermsHeld(ctx context.Context, me session.ConnectorID) ([]store.Term, error)
 	SetDraining(ctx context.Context, me session.ConnectorID) error
@@ -256,9 +256,7 @@ func (s *Supervisor) Run(authority, intake context.Context) error {
 		case <-moves:
 			s.moveOne()
 		case <-poll.C:
-			s.noticeDeaths(authority)
-			s.claim(authority, byPoll)
-			s.passOnChanges(authority)
+			s.lookAround(authority)
 			poll.Reset(backoff.Jitter(s.config.Poll))
 		}
 	}
@@ -356,18 +354,25 @@ func (s *Supervisor) findOrphans(authority context.Context) {
 	}
 }
 
-// noticeDeaths looks for orphans as soon as a lease has passed. The look is
-// cheap enough for every poll, which that for orphans is not.
-func (s *Supervisor) noticeDeaths(authority context.Context) {
+// lookAround finds by itself what hints may not have told, and looks for orphans
+// as soon as a lease has passed. It is cheap enough for every poll, which a look
+// for orphans is not.
+func (s *Supervisor) lookAround(authority context.Context) {
 	ctx, cancel := context.WithTimeout(authority, queryTimeout)
 	defer cancel()
-	unnoticed, err := s.store.DeathUnnoticed(ctx)
+	seen, err := s.store.LookAround(ctx, s.me)
 	if err != nil {
-		s.complain(authority, "dead connectors could not be looked for", err)
+		s.complain(authority, "the database could not be looked at", err)
 		return
 	}
-	if unnoticed {
+	if seen.Deaths {
 		s.findOrphans(authority)
+	}
+	if seen.Jobs {
+		s.claim(authority, byPoll)
+	}
+	if seen.Changes {
+		s.passOnChanges(authority)
 	}
 }
 

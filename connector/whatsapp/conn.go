@@ -92,6 +92,9 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 		c.Close()
 		return nil, err
 	}
+	if connected := d.devices.config.Connected; connected != nil {
+		connected()
+	}
 	if name != "" {
 		sink(event.Named{PushName: name})
 	}
@@ -101,7 +104,9 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 // load reads the linked device, or makes a new one.
 func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	if jid == "" {
-		return d.container.NewDevice(), nil
+		device := d.container.NewDevice()
+		device.Container = batchingContainer{device.Container, d.container.db}
+		return device, nil
 	}
 	parsed, err := types.ParseJID(jid)
 	if err != nil {
@@ -114,6 +119,7 @@ func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	if device == nil {
 		return nil, event.ErrNoDevice
 	}
+	batch(device, d.container.db)
 	return device, nil
 }
 
@@ -121,6 +127,7 @@ func (c *Conn) newClient(ctx context.Context, device *store.Device) *whatsmeow.C
 	d := c.device
 	client := whatsmeow.NewClient(device, logger{log: d.term.Log})
 	c.containHandlers(client)
+	d.devices.seams.shrink(client)
 	client.EnableAutoReconnect = false
 	client.DisableLoginAutoReconnect = true
 	client.EmitAppStateEventsOnFullSync = true // the display name comes this way

@@ -26,6 +26,10 @@ type seams struct {
 	lock     int // of whatsmeow.Client: guards socket
 	socket   int // of whatsmeow.Client: the *socket.NoiseSocket in use
 	onFrame  int // of socket.NoiseSocket: what takes a deciphered frame
+
+	// recent is of whatsmeow.Client: the messages that were sent last. Without it
+	// nothing is unsafe, a client is only larger; it is negative then.
+	recent int
 }
 
 type nodeHandler = func(context.Context, *waBinary.Node)
@@ -53,6 +57,10 @@ func findSeams(client, connection reflect.Type) (seams, error) {
 		socket:   find(client, "socket", "*socket.NoiseSocket", is(reflect.TypeFor[*noise.NoiseSocket]())),
 		onFrame:  find(connection, "onFrame", "socket.FrameHandler", is(reflect.TypeFor[noise.FrameHandler]())),
 	}
+	s.recent = -1
+	if field, ok := client.FieldByName("recentMessagesMap"); ok && len(field.Index) == 1 && field.Type.Kind() == reflect.Map {
+		s.recent = field.Index[0]
+	}
 	if len(problems) > 0 {
 		return s, fmt.Errorf("panics in this version of whatsmeow cannot be contained: %w", errors.Join(problems...))
 	}
@@ -68,6 +76,17 @@ func isHandlerMap(t reflect.Type) bool {
 func field(p any, index int) reflect.Value {
 	f := reflect.ValueOf(p).Elem().Field(index)
 	return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem() // #nosec G103 -- reaches a field of whatsmeow that has no accessor; findSeams has checked its type
+}
+
+// shrink gives back what whatsmeow sets aside in every client for the messages
+// that it may send: a map with room for 256, which is 39 KB of the 140 that an idle
+// client takes. It grows again where there are some. It must be called before the
+// client connects.
+func (s seams) shrink(client *whatsmeow.Client) {
+	if s.recent >= 0 {
+		recent := field(client, s.recent)
+		recent.Set(reflect.MakeMap(recent.Type()))
+	}
 }
 
 // containHandlers must be called before the client connects.

@@ -15,8 +15,10 @@ import (
 	"sync"
 	"testing"
 
+	"go.mau.fi/whatsmeow"
 	waBinary "go.mau.fi/whatsmeow/binary"
 	noise "go.mau.fi/whatsmeow/socket"
+	"go.mau.fi/whatsmeow/store"
 
 	"github.com/wafleet/wafleet/connector/event"
 	"github.com/wafleet/wafleet/shared/session"
@@ -166,8 +168,14 @@ func TestSeamsAreChecked(t *testing.T) {
 			}
 		}
 	}
-	if _, err := newSeams(); err != nil {
+	s, err := newSeams()
+	if err != nil {
 		t.Error(err)
+	}
+	client := whatsmeow.NewClient(&store.Device{}, nil)
+	s.shrink(client)
+	if s.recent < 0 || field(client, s.recent).IsNil() {
+		t.Errorf("the recent messages are not where they were: field %d", s.recent)
 	}
 }
 

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"sync"
 
+	"go.mau.fi/util/dbutil"
 	"go.mau.fi/whatsmeow/store/sqlstore"
+	"go.mau.fi/whatsmeow/store/sqlstore/upgrades"
 	_ "modernc.org/sqlite" // pure Go, so that every binary stays static
 
 	"github.com/wafleet/wafleet/shared/session"
@@ -28,6 +30,8 @@ type Config struct {
 	// DB is the fleet's database for the postgres device stores. It is shared
 	// by all sessions and must be capped.
 	DB *sql.DB
+	// Connected is called after every connection that was made; nil: nobody asks.
+	Connected func()
 }
 
 // Devices opens device stores. One serves a whole process.
@@ -36,7 +40,7 @@ type Devices struct {
 	transports *transports
 	versions   *Versions
 	log        *slog.Logger
-	shared     *sqlstore.Container
+	shared     deviceStore
 	seams      seams
 
 	// leftovers are calls into whatsmeow that outlive their connection: it
@@ -54,8 +58,8 @@ func New(config Config, versions VersionStore, log *slog.Logger) (*Devices, erro
 	if d.versions, err = newVersions(versions, d.transports.direct, config.Version, log); err != nil {
 		return nil, err
 	}
-	d.shared = sqlstore.NewWithDB(config.DB, "postgres", logger{log: log, module: "Store"})
-	return d, nil
+	d.shared, err = newDeviceStore(config.DB, "postgres", log)
+	return d, err
 }
 
 // Upgrade brings whatsmeow's tables in the fleet's database up to date. Only
@@ -88,9 +92,24 @@ type Device struct {
 	term      Term
 	gate      *gate
 	client    *http.Client
-	container *sqlstore.Container
+	container deviceStore
 	file      *sql.DB // nil for the shared database
 	broken    error   // why the store cannot be used but to be erased; see OpenToErase
+}
+
+// deviceStore is whatsmeow's store of devices, and the database below it.
+type deviceStore struct {
+	*sqlstore.Container
+	db *dbutil.Database
+}
+
+func newDeviceStore(db *sql.DB, dialect string, log *slog.Logger) (deviceStore, error) {
+	wrapped, err := dbutil.NewWithDB(db, dialect)
+	if err != nil {
+		return deviceStore{}, fmt.Errorf("open the device store: %w", err)
+	}
+	wrapped.UpgradeTable, wrapped.VersionTable = upgrades.Table, "whatsmeow_version"
+	return deviceStore{sqlstore.NewWithWrappedDB(wrapped, logger{log: log, module: "Store"}), wrapped}, nil
 }
 
 // Open opens the store that the session's config names. Errors are the
@@ -141,8 +160,10 @@ func (d *Device) openAt(ctx context.Context, path string) error {
 		return fmt.Errorf("open the device store: %w", err)
 	}
 	d.file.SetMaxOpenConns(1)
-	d.container = sqlstore.NewWithDB(d.file, "sqlite3", logger{log: d.term.Log, module: "Store"})
-	if err := d.container.Upgrade(ctx); err != nil {
+	if d.container, err = newDeviceStore(d.file, "sqlite3", d.term.Log); err == nil {
+		err = d.container.Upgrade(ctx)
+	}
+	if err != nil {
 		d.file.Close()
 		return fmt.Errorf("open the device store: %w", err)
 	}

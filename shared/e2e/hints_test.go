@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"sync"
 	"testing"
@@ -13,8 +14,8 @@ import (
 )
 
 // spy is a way from a connector to Postgres that tells other looks from those
-// of the poll, by the order of the statements, and that can keep the connector
-// from listening.
+// of the poll, by what the poll is answered, and that can keep the connector from
+// listening.
 type spy struct {
 	*system
 	relay *relay
@@ -24,13 +25,14 @@ type spy struct {
 	closed bool              // guarded by mu
 	open   map[net.Conn]bool // guarded by mu
 	polls  int               // guarded by mu
+	polled bool              // guarded by mu; a poll waits for its answer
 	due    looks             // guarded by mu; looks that the running poll has still to make
 	extra  looks             // guarded by mu; looks beside the poll's
 }
 
 // looks are for sessions to claim, and for changes of the sessions held. A poll
-// makes one of each. Beside it a hint makes one of either; so does a session's
-// beginning, for changes, and its end, for another to claim.
+// makes those that it has found a reason for. Beside it a hint makes one of either;
+// so does a session's beginning, for changes, and its end, for another to claim.
 type looks struct{ claims, changes int }
 
 func (l looks) atLeast(other looks) bool {
@@ -39,8 +41,9 @@ func (l looks) atLeast(other looks) bool {
 
 func (l looks) plus(n int) looks { return looks{l.claims + n, l.changes + n} }
 
-// Each is a part of one statement only. A poll sends the first, then one of
-// each other, from the goroutine that also follows the hints.
+// Each is a part of one statement only. A poll sends the first, which has a part of
+// the third too, then what it must of the others, from the goroutine that also
+// follows the hints.
 var (
 	pollMark   = []byte("JOIN session_run r ON r.holder = c.id")
 	claimMark  = []byte("FROM claimed k JOIN session s")
@@ -57,7 +60,7 @@ func (s *system) spy() *spy {
 			return
 		}
 		r.copies.Go(func() { p.copy(far, near, p.see) })
-		r.copies.Go(func() { p.copy(near, far, func([]byte) bool { return true }) })
+		r.copies.Go(func() { p.copy(near, far, p.hear) })
 	})
 	s.Cleanup(p.close)
 	return p
@@ -112,11 +115,38 @@ func (p *spy) see(sent []byte) (pass bool) {
 	}
 	if bytes.Contains(sent, pollMark) {
 		p.polls++
-		p.due = looks{1, 1}
+		p.polled = true
+		return true
 	}
 	count(claimMark, &p.due.claims, &p.extra.claims)
 	count(changeMark, &p.due.changes, &p.extra.changes)
 	return !p.deaf || !bytes.Contains(sent, listenMark)
+}
+
+// pollAnswer is a row of three truth values of a byte each, as Postgres sends it in
+// answer to a poll: are there deaths, jobs, changes?
+var pollAnswer = regexp.MustCompile(`(?s)D\x00\x00\x00\x15\x00\x03\x00\x00\x00\x01.\x00\x00\x00\x01(.)\x00\x00\x00\x01(.)`)
+
+// hear learns what a poll is going to look for.
+func (p *spy) hear(received []byte) (pass bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.polled {
+		return true
+	}
+	if row := pollAnswer.FindSubmatch(received); row != nil {
+		p.polled = false
+		p.due = looks{isTrue(row[1]), isTrue(row[2])}
+	}
+	return true
+}
+
+// isTrue counts a truth value, in either format of Postgres.
+func isTrue(value []byte) int {
+	if value[0] == 't' || value[0] == 1 {
+		return 1
+	}
+	return 0
 }
 
 func (p *spy) counts() (extra looks, polls int) {

@@ -116,7 +116,7 @@ func TestAShortRestartOfPostgresTouchesNoSession(t *testing.T) {
 		p.stop(how)
 		stopped := time.Now()
 		s.refuses()
-		c.waitFor("sessions could not be claimed")
+		c.waitFor("the database could not be looked at")
 		s.eventually("5 s without a database", func() bool { return time.Since(stopped) > 5*time.Second })
 		s.refuses()
 		if got := s.sockets(); !slices.Equal(got, open) {

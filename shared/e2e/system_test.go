@@ -59,6 +59,7 @@ type options struct {
 	allowDouble bool           // the test lets a device log in twice
 	allowFaults bool           // the test looks at the audit by itself
 	measured    bool           // figures are taken: neither audit nor log of the API
+	manyPreKeys bool           // WhatsApp has none of a new device, which uploads 812
 	hints       control.Hinter // nil: none but the database's
 	url         string         // of a migrated database; empty: one of the server that all tests share
 	stage       stage          // onHost: theStage
@@ -73,7 +74,7 @@ func newSystem(t testing.TB, o options) *system {
 		o.url = pgtest.New(t, migrate)
 	}
 	s := &system{TB: t, url: o.url, sim: o.sim, data: t.TempDir(), stage: cmp.Or(o.stage, theStage())}
-	s.sim.FewPreKeys = true
+	s.sim.FewPreKeys = !o.manyPreKeys
 	s.startSim()
 	t.Cleanup(func() {
 		if !o.allowDouble {

@@ -254,23 +254,6 @@ func (s *Store) EnqueueOrphans(ctx context.Context) (found Orphans, err error) {
 	return found, err
 }
 
-// The jobs of the dead's sessions may wait long where there is no room, and
-// sessions that gave up get none.
-const deathUnnoticed = `
-SELECT EXISTS (
-    SELECT FROM connector c JOIN session_run r ON r.holder = c.id
-    WHERE c.lease_until <= now() AND r.state <> 'FAILED' AND NOT EXISTS (SELECT FROM start_job j WHERE j.session_id = r.session_id)
-)`
-
-// DeathUnnoticed reports whether a dead connector still has sessions that
-// EnqueueOrphans has not seen to. It costs a look at each connector, not at
-// each session.
-func (s *Store) DeathUnnoticed(ctx context.Context) (bool, error) {
-	var unnoticed bool
-	err := s.db.QueryRowContext(ctx, deathUnnoticed).Scan(&unnoticed)
-	return unnoticed, domain("look for dead connectors", err)
-}
-
 // Change is what the user asked of a held session since its holder last looked.
 type Change struct {
 	ID      session.ID
@@ -286,8 +269,9 @@ type CodeRequest struct {
 	Phone session.Phone
 }
 
-const changesHeld = `
-SELECT s.id, r.epoch, ` + wantedColumns + `, q.id, q.phone
+const changesHeld = `SELECT s.id, r.epoch, ` + wantedColumns + `, q.id, q.phone` + fromChanges
+
+const fromChanges = `
 FROM session_run r
 JOIN session s ON s.id = r.session_id
 LEFT JOIN (

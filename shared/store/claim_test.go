@@ -203,7 +203,7 @@ func TestAnUnwantedSessionOfADeadConnectorIsEnded(t *testing.T) {
 
 func (f *fleet) wantUnnoticed(want bool) {
 	f.Helper()
-	if got := must[bool](f)(f.DeathUnnoticed(f.Context())); got != want {
+	if got := must[store.Look](f)(f.LookAround(f.Context(), "c")).Deaths; got != want {
 		f.Fatalf("a death is unnoticed: %v, want %v", got, want)
 	}
 }
@@ -384,4 +384,35 @@ func TestWhoCannotConnectSoonLeavesJobsToOthers(t *testing.T) {
 	if n := claim(0); n != 15 {
 		t.Errorf("claimed %d that nobody took, want 15", n)
 	}
+}
+
+// TestALookAroundTellsWhatThereIsToDo: each of the three, for whom it concerns.
+func TestALookAroundTellsWhatThereIsToDo(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	me, other := f.connector("me"), f.connector("other")
+	want := func(who session.ConnectorID, look store.Look) {
+		t.Helper()
+		if got := must[store.Look](f)(f.LookAround(t.Context(), who)); got != look {
+			t.Errorf("%s sees %+v, want %+v", who, got, look)
+		}
+	}
+	want(me, store.Look{})
+	f.start("a")
+	want(me, store.Look{Jobs: true})
+	want(other, store.Look{Jobs: true})
+	held := f.claim(me, 1)[0]
+	want(me, store.Look{})
+	f.sql(`UPDATE session SET generation = generation + 1`)
+	want(me, store.Look{Changes: true})
+	want(other, store.Look{})
+	f.sql(`UPDATE session_run SET seen_generation = seen_generation + 1`)
+	want(me, store.Look{})
+	f.sql(`INSERT INTO start_job (session_id, available_at) VALUES ($1, now() + interval '1 hour')`, string(held.ID))
+	want(me, store.Look{}) // not due
+	f.sql(`DELETE FROM start_job`)
+	if err := f.EndLease(t.Context(), me); err != nil {
+		t.Fatal(err)
+	}
+	want(other, store.Look{Deaths: true})
 }
