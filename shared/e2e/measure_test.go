@@ -32,7 +32,10 @@ func (s *system) exec(query string, args ...any) {
 
 // quietStart is for figures: a session's own log level counts, not that of its
 // connector.
-const quietStart = `{"config":{"store":{"dialect":"postgres"},"log":{"level":"WARN"}}}`
+const (
+	quietStart = `{"config":{"store":{"dialect":"postgres"},"log":{"level":"WARN"}}}`
+	quietFile  = `{"config":{"store":{"dialect":"sqlite3","address":"/app/data/whatsmeow.db"},"log":{"level":"WARN"}}}`
+)
 
 // rss is a process's resident memory in KB.
 func rss(t testing.TB, pid int) int {

@@ -30,8 +30,7 @@ func postgresMemory(t *testing.T, m *match) {
 }
 
 func sqliteMemory(t *testing.T, m *match) {
-	const documented = `{"config":{"store":{"dialect":"sqlite3","address":"/app/data/whatsmeow.db"},"log":{"level":"WARN"}}}`
-	s := memory(t, m, m.files, []string{"FILES=" + t.TempDir()}, documented)
+	s := memory(t, m, m.files, []string{"FILES=" + t.TempDir()}, quietFile)
 	n := fmt.Sprintf(", %d sessions, sqlite3", m.files)
 	m.table.Add("memory per idle session after a restart"+n, "KB", s.restart.bare, s.restart.wafleet, compare.Times(1.1))
 	m.table.Add("restart, process start to all WORKING"+n, "s", s.up.bare, s.up.wafleet, compare.None)
@@ -66,7 +65,7 @@ func (m *match) pairBare(s *system, n int, env []string, to *idle) empty {
 	p.pairAll(n)
 	m.say("bare: %d paired in %s", n, seconds(time.Since(began)))
 	s.pass(m.settle)
-	to.pairing.bare = append(to.pairing.bare, each1(rss(s, p.cmd.Process.Pid)-e.rss, n))
+	to.pairing.bare = append(to.pairing.bare, per(rss(s, p.cmd.Process.Pid)-e.rss, n))
 	p.end()
 	return e
 }
@@ -79,7 +78,7 @@ func (m *match) pairOurs(s *system, n int, start string, to *idle) empty {
 	pairMore(s, 0, n, start)
 	m.say("wafleet: %d paired in %s", n, seconds(time.Since(began)))
 	s.pass(m.settle)
-	to.pairing.wafleet = append(to.pairing.wafleet, each1(rss(s, c.cmd.Process.Pid)-e.rss, n))
+	to.pairing.wafleet = append(to.pairing.wafleet, per(rss(s, c.cmd.Process.Pid)-e.rss, n))
 	c.endWithin(time.Minute)
 	return e
 }
@@ -94,9 +93,9 @@ func (m *match) restartBare(s *system, n int, env []string, e empty, to *idle) {
 	s.pass(time.Second)
 	to.login.bare = append(to.login.bare, milliseconds(busy(s, pid)-e.busy)/float64(n))
 	s.pass(m.settle)
-	to.restart.bare = append(to.restart.bare, each1(rss(s, pid)-e.rss, n))
+	to.restart.bare = append(to.restart.bare, per(rss(s, pid)-e.rss, n))
 	goroutines := p.tell(`{"do":"goroutines"}`, nil).Goroutines
-	to.goroutines.bare = append(to.goroutines.bare, each1(goroutines, n))
+	to.goroutines.bare = append(to.goroutines.bare, per(goroutines, n))
 	to.cpu.bare = append(to.cpu.bare, m.idleCPU(s, pid))
 }
 
@@ -110,8 +109,8 @@ func (m *match) restartOurs(s *system, n int, e empty, to *idle) {
 	s.pass(time.Second)
 	to.login.wafleet = append(to.login.wafleet, milliseconds(busy(s, pid)-e.busy)/float64(n))
 	s.pass(m.settle)
-	to.restart.wafleet = append(to.restart.wafleet, each1(rss(s, pid)-e.rss, n))
-	to.goroutines.wafleet = append(to.goroutines.wafleet, each1(s.use(c).goroutines, n))
+	to.restart.wafleet = append(to.restart.wafleet, per(rss(s, pid)-e.rss, n))
+	to.goroutines.wafleet = append(to.goroutines.wafleet, per(s.use(c).goroutines, n))
 	to.cpu.wafleet = append(to.cpu.wafleet, m.idleCPU(s, pid))
 	m.say("wafleet: %d up in %s, %.0f KB each; bare %s, %.0f KB", n, seconds(time.Duration(last(to.up.wafleet)*1e9)), last(to.restart.wafleet),
 		seconds(time.Duration(last(to.up.bare)*1e9)), last(to.restart.bare))
@@ -137,7 +136,7 @@ func keepHeap(s *system, c *process) {
 	}
 }
 
-func each1(sum, n int) float64 { return float64(sum) / float64(n) }
+func per(sum, n int) float64 { return float64(sum) / float64(n) }
 
 func last(values []float64) float64 {
 	if len(values) == 0 {

@@ -93,20 +93,21 @@ func links(t *testing.T, m *match) {
 	url := durable(t)
 	bare, ours := newSystem(t, options{measured: true, manyPreKeys: true, url: url}), newSystem(t, options{measured: true, manyPreKeys: true, url: durable(t)})
 	ours.connector(unpaced...)
-	for dialect, side := range map[session.Dialect]struct {
-		p     *bareProcess
-		start string
-		aim   float64
+	for _, side := range []struct {
+		dialect session.Dialect
+		p       *bareProcess
+		start   string
+		aim     float64
 	}{
-		session.Postgres: {bare.bare(), quietStart, 60},
-		session.SQLite:   {bare.bare("FILES=" + t.TempDir()), `{"config":{"log":{"level":"WARN"}}}`, 50},
+		{session.Postgres, bare.bare(), quietStart, 60},
+		{session.SQLite, bare.bare("FILES=" + t.TempDir()), quietFile, 50},
 	} {
 		var s score
 		for range m.links {
 			s.bare = append(s.bare, side.p.link())
 			s.wafleet = append(s.wafleet, ours.linked(side.start))
 		}
-		m.table.Add(fmt.Sprintf("scan to WORKING with 812 prekeys, %s, p50", dialect), "ms", s.bare, s.wafleet, compare.AtMost(side.aim))
+		m.table.Add(fmt.Sprintf("scan to WORKING with 812 prekeys, %s, p50", side.dialect), "ms", s.bare, s.wafleet, compare.AtMost(side.aim))
 	}
 }
 

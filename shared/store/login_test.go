@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -49,10 +50,11 @@ func (k *keeper) set(do func()) {
 	do()
 }
 
-// role is a role of this test alone, and a URL without its password.
+// role is a role of this test alone, and a URL without its password. It leads
+// around a pooler, which knows only who its file names.
 func (f *fleet) role(password string) (name, at string) {
 	f.Helper()
-	u, err := url.Parse(f.url)
+	u, err := url.Parse(pgtest.Direct(f.url))
 	if err != nil {
 		f.Fatal(err)
 	}
