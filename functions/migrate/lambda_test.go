@@ -19,7 +19,6 @@ import (
 
 	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
-	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/session"
 	"github.com/wafleet/wafleet/shared/store"
 )
@@ -141,7 +140,7 @@ func withPassword(t *testing.T, at, password string) string {
 
 func TestACustomResource(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t, nil)
+	url := direct(t)
 	f := newFunction(t, 0, "DATABASE_URL="+url)
 	if got := f.resource("delete"); got.Status != "SUCCESS" || migratedBy(t, url) {
 		t.Errorf("delete before anything: %+v", got)
@@ -160,7 +159,7 @@ func TestACustomResource(t *testing.T) {
 
 func TestByHand(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t, nil)
+	url := direct(t)
 	f := newFunction(t, 0, "DATABASE_URL="+url)
 	if answer := f.send("migrate"); answer.Failure != nil || !strings.HasPrefix(string(answer.Payload), `{"schemaVersion":`) || !migratedBy(t, url) {
 		t.Errorf("%s %s", answer.Payload, answer.Failure)
@@ -179,7 +178,7 @@ func TestAFailureIsTold(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ env, says string }{
 		"the environment": {"DATABASE_URL=mysql://u:hidden@h/x", "the environment is wrong: DATABASE_URL must be"},
-		"the password":    {"DATABASE_URL=" + withPassword(t, pgtest.New(t, nil), "hidden"), "password authentication failed"},
+		"the password":    {"DATABASE_URL=" + withPassword(t, direct(t), "hidden"), "password authentication failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +207,7 @@ func TestASilentDatabase(t *testing.T) {
 // TestAnAnswerThatIsLost: Lambda is told, so that it delivers again.
 func TestAnAnswerThatIsLost(t *testing.T) {
 	t.Parallel()
-	f := newFunction(t, 0, "DATABASE_URL="+pgtest.New(t, nil))
+	f := newFunction(t, 0, "DATABASE_URL="+direct(t))
 	f.broken = true
 	if answer := f.send("create"); !strings.Contains(string(answer.Failure), "tell CloudFormation") {
 		t.Errorf("%s %s", answer.Payload, answer.Failure)

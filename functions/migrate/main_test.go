@@ -13,10 +13,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 
+// direct is the URL of an empty database. It goes past a pooler, as a migration
+// does: roles and locks belong to a connection.
+func direct(t *testing.T) string {
+	t.Helper()
+	return pgtest.Direct(pgtest.New(t, nil))
+}
+
 // The environment belongs to the process, so these tests are not parallel.
 
 func TestMigrateTwice(t *testing.T) {
-	url := pgtest.New(t, nil)
+	url := direct(t)
 	t.Setenv("DATABASE_URL", url)
 	for _, says := range []string{"msg=migrated", "up to date"} {
 		var out, problems bytes.Buffer
@@ -44,7 +51,7 @@ func TestMigrateFails(t *testing.T) {
 			t.Errorf("%q: exit %d, want %d\n%s", url, got, code, &out)
 		}
 	}
-	t.Setenv("DATABASE_URL", pgtest.New(t, nil))
+	t.Setenv("DATABASE_URL", direct(t))
 	t.Setenv("DATABASE_APP_USER", "Odd Name")
 	t.Setenv("MIGRATE_TIMEOUT", "hidden")
 	var says bytes.Buffer

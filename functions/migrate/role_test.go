@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/wafleet/wafleet/shared/login/fakesecrets"
-	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
@@ -17,7 +16,7 @@ import (
 // role of their own.
 func TestAsAStackRunsIt(t *testing.T) {
 	t.Parallel()
-	root := pgtest.New(t, nil)
+	root := direct(t)
 	u, err := url.Parse(root)
 	if err != nil {
 		t.Fatal(err)
