@@ -40,8 +40,8 @@ func openPools(c config, owner func() session.ConnectorID, held func() error) (p
 		to      **store.Store
 		options store.Options
 	}{
-		{&p.beats, store.Options{MaxOpen: beatConns, Answer: controlAnswer, ApplicationName: "wafleet-heartbeat"}},
-		{&p.control, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector"}},
+		{&p.beats, store.Options{MaxOpen: beatConns, Answer: controlAnswer, ApplicationName: "wafleet-heartbeat", Prepare: true}},
+		{&p.control, store.Options{MaxOpen: controlConns, Answer: controlAnswer, ApplicationName: "wafleet-connector", Prepare: true}},
 		{&p.shared, store.Options{MaxOpen: c.DatabaseMax - minConns + 1, ApplicationName: "wafleet-devices", Owner: owner, Held: held}},
 	} {
 		if *pool.to, err = c.Database.Open(pool.options); err != nil {

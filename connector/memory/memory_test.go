@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,13 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestMemoryIsGivenBackOnceAfterABurst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		freed := 0
-		r := Reclaimer{Free: func() { freed++ }}
-		want := func(n int) {
+		var freed atomic.Int64
+		r := Reclaimer{Free: func() { freed.Add(1) }}
+		want := func(n int64) {
 			t.Helper()
 			synctest.Wait()
-			if freed != n {
-				t.Errorf("given back %d times, want %d", freed, n)
+			if got := freed.Load(); got != n {
+				t.Errorf("given back %d times, want %d", got, n)
 			}
 		}
 		burst := func(n int) {

@@ -1,11 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,10 +45,10 @@ func (l looks) plus(n int) looks { return looks{l.claims + n, l.changes + n} }
 // the third too, then what it must of the others, from the goroutine that also
 // follows the hints.
 var (
-	pollMark   = []byte("JOIN session_run r ON r.holder = c.id")
-	claimMark  = []byte("FROM claimed k JOIN session s")
-	changeMark = []byte("s.generation > r.seen_generation OR q.id IS NOT NULL")
-	listenMark = []byte("LISTEN ")
+	pollMark   = "JOIN session_run r ON r.holder = c.id"
+	claimMark  = "FROM claimed k JOIN session s"
+	changeMark = "s.generation > r.seen_generation OR q.id IS NOT NULL"
+	listenMark = "LISTEN "
 )
 
 func (s *system) spy() *spy {
@@ -59,8 +59,14 @@ func (s *system) spy() *spy {
 			near.Close()
 			return
 		}
-		r.copies.Go(func() { p.copy(far, near, p.see) })
-		r.copies.Go(func() { p.copy(near, far, p.hear) })
+		r.copies.Go(func() {
+			defer p.drop(near, far)
+			passStatements(far, near, p.see)
+		})
+		r.copies.Go(func() {
+			defer p.drop(near, far)
+			p.answers(near, far)
+		})
 	})
 	s.Cleanup(p.close)
 	return p
@@ -78,49 +84,49 @@ func (p *spy) keep(near, far net.Conn) bool {
 	return true
 }
 
-// copy passes on what pass allows, and closes both ends after it.
-func (p *spy) copy(to, from net.Conn, pass func([]byte) bool) {
-	defer func() {
-		for _, c := range []net.Conn{to, from} {
-			c.Close()
-			p.mu.Lock()
-			delete(p.open, c)
-			p.mu.Unlock()
-		}
-	}()
-	buffer := make([]byte, 64<<10) // a statement arrives in one piece
+// drop ends two connections.
+func (p *spy) drop(conns ...net.Conn) {
+	for _, c := range conns {
+		c.Close()
+		p.mu.Lock()
+		delete(p.open, c)
+		p.mu.Unlock()
+	}
+}
+
+// answers passes on what Postgres says.
+func (p *spy) answers(to, from net.Conn) {
+	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && !pass(buffer[:n]) {
-			return
-		}
+		p.hear(buffer[:n])
 		if _, failed := to.Write(buffer[:n]); err != nil || failed != nil {
 			return
 		}
 	}
 }
 
-// see counts the statements in what a connector sends.
-func (p *spy) see(sent []byte) (pass bool) {
+// see counts the statements that a connector sends.
+func (p *spy) see(_, sent string) (pass bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	count := func(mark []byte, due, extra *int) {
+	count := func(mark string, due, extra *int) {
 		switch {
-		case !bytes.Contains(sent, mark):
+		case !strings.Contains(sent, mark):
 		case *due > 0:
 			*due--
 		default:
 			*extra++
 		}
 	}
-	if bytes.Contains(sent, pollMark) {
+	if strings.Contains(sent, pollMark) {
 		p.polls++
 		p.polled = true
 		return true
 	}
 	count(claimMark, &p.due.claims, &p.extra.claims)
 	count(changeMark, &p.due.changes, &p.extra.changes)
-	return !p.deaf || !bytes.Contains(sent, listenMark)
+	return !p.deaf || !strings.Contains(sent, listenMark)
 }
 
 // pollAnswer is a row of three truth values of a byte each, as Postgres sends it in
@@ -128,17 +134,16 @@ func (p *spy) see(sent []byte) (pass bool) {
 var pollAnswer = regexp.MustCompile(`(?s)D\x00\x00\x00\x15\x00\x03\x00\x00\x00\x01.\x00\x00\x00\x01(.)\x00\x00\x00\x01(.)`)
 
 // hear learns what a poll is going to look for.
-func (p *spy) hear(received []byte) (pass bool) {
+func (p *spy) hear(received []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.polled {
-		return true
+		return
 	}
 	if row := pollAnswer.FindSubmatch(received); row != nil {
 		p.polled = false
 		p.due = looks{isTrue(row[1]), isTrue(row[2])}
 	}
-	return true
 }
 
 // isTrue counts a truth value, in either format of Postgres.

@@ -35,7 +35,7 @@ func countedSystem(t testing.TB) (*system, *statements) {
 	c.relay = direct.relay(func(r *relay, near, far net.Conn) {
 		r.copies.Go(func() {
 			defer far.Close()
-			c.follow(bufio.NewReader(io.TeeReader(near, far)))
+			passStatements(far, near, c.note)
 		})
 		r.copies.Go(func() {
 			defer near.Close()
@@ -49,20 +49,22 @@ func countedSystem(t testing.TB) (*system, *statements) {
 	return newSystem(t, options{url: c.relay.through, measured: true}), c
 }
 
-// follow reads what a client sends: a start-up message of names and values, then
-// messages of a type, a length and a body. See the "Message Formats" of Postgres.
-func (c *statements) follow(from *bufio.Reader) {
-	defer io.Copy(io.Discard, from) // what cannot be read is passed on all the same
+// passStatements passes on what a client sends, and notes every statement before
+// it does: a start-up message of names and values, then messages of a type, a
+// length and a body, as under "Message Formats" in Postgres's documentation. It
+// ends where the connection does, or where note does not let a statement pass.
+func passStatements(to io.Writer, client io.Reader, note func(program, statement string) (pass bool)) {
+	from := bufio.NewReader(client)
 	head := make([]byte, 5)
-	if _, err := io.ReadFull(from, head[:4]); err != nil {
+	if _, err := io.ReadFull(from, head[1:]); err != nil {
 		return
 	}
-	start, err := body(from, head[:4])
-	if err != nil || len(start) < 4 {
+	start, err := body(from, head[1:])
+	if err != nil || !pass(to, head[1:], start) {
 		return
 	}
 	program := ""
-	fields := bytes.Split(start[4:], []byte{0})
+	fields := bytes.Split(start[min(4, len(start)):], []byte{0})
 	for i := 0; i+1 < len(fields); i += 2 {
 		if string(fields[i]) == "application_name" {
 			program = string(fields[i+1])
@@ -77,15 +79,24 @@ func (c *statements) follow(from *bufio.Reader) {
 		if err != nil {
 			return
 		}
+		asked := ""
 		switch fields := bytes.SplitN(message, []byte{0}, 3); head[0] {
 		case 'Q':
-			c.note(program, string(fields[0]))
+			asked = string(fields[0])
 		case 'P':
 			prepared[string(fields[0])] = string(fields[1])
 		case 'B':
-			c.note(program, prepared[string(fields[1])])
+			asked = prepared[string(fields[1])]
+		}
+		if asked != "" && !note(program, asked) || !pass(to, head, message) {
+			return
 		}
 	}
+}
+
+func pass(to io.Writer, parts ...[]byte) bool {
+	_, err := to.Write(slices.Concat(parts...))
+	return err == nil
 }
 
 // body reads the rest of a message whose length has been read; it counts itself.
@@ -95,10 +106,11 @@ func body(from io.Reader, length []byte) ([]byte, error) {
 	return message, err
 }
 
-func (c *statements) note(program, statement string) {
+func (c *statements) note(program, statement string) (pass bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked[program] = append(c.asked[program], statement)
+	return true
 }
 
 // take returns what was asked since the last time.
@@ -151,7 +163,7 @@ func countOperations(t *testing.T) (counted []operation, perSecond float64) {
 	s.connector("LOG_LEVEL=INFO")
 	s.eventually("all show a code", func() bool { return s.inState(session.ScanQRCode) == sessions })
 	booted := of(c.take(), "wafleet-connector")
-	claimed := slices.DeleteFunc(slices.Clone(booted), func(q string) bool { return !strings.Contains(q, string(claimMark)) })
+	claimed := slices.DeleteFunc(slices.Clone(booted), func(q string) bool { return !strings.Contains(q, claimMark) })
 	add(fmt.Sprintf("claim of %d sessions, and polls meanwhile", sessions), 3, claimed)
 
 	s.scan("a", "5511999990001")

@@ -50,8 +50,9 @@ func memory(t *testing.T, m *match, n int, env []string, start string) *idle {
 
 // empty is a process that holds nothing yet.
 type empty struct {
-	rss  int // KB
-	busy time.Duration
+	rss        int // KB
+	goroutines int
+	busy       time.Duration
 }
 
 // breath is how long a fresh process gets to become quiet.
@@ -60,7 +61,7 @@ const breath = 2 * time.Second
 func (m *match) pairBare(s *system, n int, env []string, to *idle) empty {
 	p := s.bare(env...)
 	s.pass(breath)
-	e := empty{rss(s, p.cmd.Process.Pid), busy(s, p.cmd.Process.Pid)}
+	e := empty{rss(s, p.cmd.Process.Pid), p.tell(`{"do":"goroutines"}`, nil).Goroutines, busy(s, p.cmd.Process.Pid)}
 	began := time.Now()
 	p.pairAll(n)
 	m.say("bare: %d paired in %s", n, seconds(time.Since(began)))
@@ -73,7 +74,7 @@ func (m *match) pairBare(s *system, n int, env []string, to *idle) empty {
 func (m *match) pairOurs(s *system, n int, start string, to *idle) empty {
 	c := s.connector(unpaced...)
 	s.pass(breath)
-	e := empty{rss(s, c.cmd.Process.Pid), busy(s, c.cmd.Process.Pid)}
+	e := empty{rss(s, c.cmd.Process.Pid), s.use(c).goroutines, busy(s, c.cmd.Process.Pid)}
 	began := time.Now()
 	pairMore(s, 0, n, start)
 	m.say("wafleet: %d paired in %s", n, seconds(time.Since(began)))
@@ -95,7 +96,7 @@ func (m *match) restartBare(s *system, n int, env []string, e empty, to *idle) {
 	s.pass(m.settle)
 	to.restart.bare = append(to.restart.bare, per(rss(s, pid)-e.rss, n))
 	goroutines := p.tell(`{"do":"goroutines"}`, nil).Goroutines
-	to.goroutines.bare = append(to.goroutines.bare, per(goroutines, n))
+	to.goroutines.bare = append(to.goroutines.bare, per(goroutines-e.goroutines, n))
 	to.cpu.bare = append(to.cpu.bare, m.idleCPU(s, pid))
 }
 
@@ -110,7 +111,7 @@ func (m *match) restartOurs(s *system, n int, e empty, to *idle) {
 	to.login.wafleet = append(to.login.wafleet, milliseconds(busy(s, pid)-e.busy)/float64(n))
 	s.pass(m.settle)
 	to.restart.wafleet = append(to.restart.wafleet, per(rss(s, pid)-e.rss, n))
-	to.goroutines.wafleet = append(to.goroutines.wafleet, per(s.use(c).goroutines, n))
+	to.goroutines.wafleet = append(to.goroutines.wafleet, per(s.use(c).goroutines-e.goroutines, n))
 	to.cpu.wafleet = append(to.cpu.wafleet, m.idleCPU(s, pid))
 	m.say("wafleet: %d up in %s, %.0f KB each; bare %s, %.0f KB", n, seconds(time.Duration(last(to.up.wafleet)*1e9)), last(to.restart.wafleet),
 		seconds(time.Duration(last(to.up.bare)*1e9)), last(to.restart.bare))

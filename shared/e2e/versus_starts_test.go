@@ -151,7 +151,7 @@ func (s *system) untilWorking(name string, since time.Time) float64 {
 		if time.Since(since) > patience {
 			s.Fatalf("%s does not work", name)
 		}
-		s.pass(time.Millisecond)
+		s.pass(3 * time.Millisecond)
 	}
 	return milliseconds(time.Since(since))
 }

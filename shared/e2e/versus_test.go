@@ -69,7 +69,7 @@ func TestBench(t *testing.T) {
 		run  func(*testing.T, *match)
 	}{
 		{"memory", "quick whole large", postgresMemory},
-		{"files", "quick whole large", sqliteMemory},
+		{"files", "whole large", sqliteMemory},
 		{"codes", "quick whole", codes},
 		{"storm", "quick whole", storms},
 		{"far", "quick whole", farStorms},

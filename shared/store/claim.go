@@ -98,7 +98,7 @@ const (
 // of what nobody took for a while it takes all the same. It is one statement
 // however many.
 func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, held, soon int) ([]Claim, error) {
-	return collect(ctx, s.db, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory), soon)
+	return collect(ctx, s.often, "claim start jobs", scanClaim, claimJobs, me, slots, held, milliseconds(FaultMemory), soon)
 }
 
 // ClaimNamedIfFree is ClaimIfFree for the jobs of certain sessions, by the same
@@ -106,7 +106,7 @@ func (s *Store) ClaimIfFree(ctx context.Context, me session.ConnectorID, slots, 
 // either, or whoever asks fastest would hold all and have to move half of it
 // away again.
 func (s *Store) ClaimNamedIfFree(ctx context.Context, me session.ConnectorID, ids []session.ID, slots, held, soon int) ([]Claim, error) {
-	return collect(ctx, s.db, "claim named start jobs", scanClaim, claimNamed, me, slots, held, milliseconds(FaultMemory), soon, textArray(ids))
+	return collect(ctx, s.often, "claim named start jobs", scanClaim, claimNamed, me, slots, held, milliseconds(FaultMemory), soon, textArray(ids))
 }
 
 const unclaimedOf = `
@@ -117,7 +117,7 @@ WHERE j.session_id = ANY ($1::uuid[]) AND j.available_at <= now() AND (r.holder 
 
 // UnclaimedOf returns those of the sessions that somebody could claim now.
 func (s *Store) UnclaimedOf(ctx context.Context, ids []session.ID) ([]session.ID, error) {
-	return collect(ctx, s.db, "look for named start jobs", scanID, unclaimedOf, textArray(ids))
+	return collect(ctx, s.often, "look for named start jobs", scanID, unclaimedOf, textArray(ids))
 }
 
 func scanID(rows *sql.Rows) (id session.ID, err error) { return id, rows.Scan(&id) }
@@ -237,7 +237,7 @@ type EndedTerm struct {
 // job, ends the terms that dead connectors left of unwanted ones, and forgets
 // connectors that are long dead. Any number of processes may call it at once.
 func (s *Store) EnqueueOrphans(ctx context.Context) (found Orphans, err error) {
-	_, err = collect(ctx, s.db, "enqueue orphans", func(rows *sql.Rows) (none struct{}, err error) {
+	_, err = collect(ctx, s.often, "enqueue orphans", func(rows *sql.Rows) (none struct{}, err error) {
 		var ended EndedTerm
 		var from sql.NullString
 		if err := rows.Scan(&ended.ID, &ended.Epoch, &from, new(any)); err != nil {
@@ -284,7 +284,7 @@ WHERE r.holder = $1 AND (s.generation > r.seen_generation OR q.id IS NOT NULL)`
 // The same change is returned until a report acknowledges its generation, or
 // until the request is answered.
 func (s *Store) ChangesHeld(ctx context.Context, me session.ConnectorID) ([]Change, error) {
-	return collect(ctx, s.db, "look for changes", scanChange, changesHeld, me)
+	return collect(ctx, s.often, "look for changes", scanChange, changesHeld, me)
 }
 
 func scanChange(rows *sql.Rows) (Change, error) {

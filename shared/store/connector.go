@@ -68,7 +68,7 @@ SELECT id, slots, held, extract(epoch FROM now() - started_at), draining FROM co
 
 // Loads returns the load of every connector that lives.
 func (s *Store) Loads(ctx context.Context) ([]Load, error) {
-	return collect(ctx, s.db, "compare the connectors", func(rows *sql.Rows) (l Load, err error) {
+	return collect(ctx, s.often, "compare the connectors", func(rows *sql.Rows) (l Load, err error) {
 		var seconds float64
 		err = rows.Scan(&l.ID, &l.Slots, &l.Held, &seconds, &l.Draining)
 		l.Age = time.Duration(seconds * float64(time.Second))
@@ -99,7 +99,7 @@ func (s *Store) EndLeaseOfTask(ctx context.Context, task string) ([]session.Conn
 
 // oneRow runs an update that must hit a row, or returns missing.
 func (s *Store) oneRow(ctx context.Context, what string, missing error, query string, args ...any) error {
-	result, err := s.db.ExecContext(ctx, query, args...)
+	result, err := s.often.ExecContext(ctx, query, args...)
 	if err != nil {
 		return domain(what, err)
 	}

@@ -28,6 +28,6 @@ SELECT EXISTS (
 // LookAround is what every poll asks: one statement while nothing happens. It
 // costs a look at each connector and at each session that the asking one holds.
 func (s *Store) LookAround(ctx context.Context, me session.ConnectorID) (l Look, err error) {
-	err = s.db.QueryRowContext(ctx, look, me).Scan(&l.Deaths, &l.Jobs, &l.Changes)
+	err = s.often.QueryRowContext(ctx, look, me).Scan(&l.Deaths, &l.Jobs, &l.Changes)
 	return l, domain("look around", err)
 }

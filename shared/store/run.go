@@ -113,7 +113,7 @@ func (s *Store) writeReports(ctx context.Context, what, query string, me session
 	if n == 0 {
 		return nil, nil
 	}
-	written, err := collect(ctx, s.db, what, scanID, query, append([]any{me}, columnsOf(reports)...)...)
+	written, err := collect(ctx, s.often, what, scanID, query, append([]any{me}, columnsOf(reports)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +229,7 @@ const termsHeld = `SELECT session_id, epoch FROM session_run WHERE holder = $1`
 // TermsHeld returns every term that the database gave to a connector. One that
 // the connector does not know came with a claim whose answer was lost.
 func (s *Store) TermsHeld(ctx context.Context, me session.ConnectorID) ([]Term, error) {
-	return collect(ctx, s.db, "look for held sessions", func(rows *sql.Rows) (Term, error) {
+	return collect(ctx, s.often, "look for held sessions", func(rows *sql.Rows) (Term, error) {
 		var t Term
 		return t, rows.Scan(&t.ID, &t.Epoch)
 	}, termsHeld, me)

@@ -13,6 +13,7 @@ import (
 // concurrent use.
 type Store struct {
 	db        *sql.DB
+	often     querier // the same, for what connectors ask all the time
 	connector *connector
 }
 
@@ -37,6 +38,9 @@ type Options struct {
 	// Held, where it is set, is asked before every connect and write; an error of
 	// it refuses them. It must be cheap.
 	Held func() error
+	// Prepare lets Postgres keep the plans of what connectors ask all the time. It
+	// needs connections of one's own: not those of a pooler.
+	Prepare bool
 }
 
 // Open checks the URL and prepares the pool; it does not connect. sslmode must
@@ -56,7 +60,11 @@ func Open(databaseURL string, o Options) (*Store, error) {
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &Store{db, connector}, nil
+	s := &Store{db: db, often: db, connector: connector}
+	if o.Prepare {
+		s.often = newPrepared(db)
+	}
+	return s, nil
 }
 
 // CheckURL returns the error that Open would return for a URL, for programs that
