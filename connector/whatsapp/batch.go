@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/lib/pq"
 	"go.mau.fi/util/dbutil"
 	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/util/keys"
@@ -15,9 +16,9 @@ import (
 // batch makes a saved device write many prekeys in one statement. whatsmeow
 // writes one at a time, each in a transaction of its own, and a pairing makes 812:
 // on a Postgres that waits for its disk that is most of a pairing.
-func batch(device *store.Device, db *dbutil.Database) {
+func (d *Device) batch(device *store.Device) {
 	if inner, ok := device.Identities.(stores); ok {
-		device.SetAllStores(&batchedStore{stores: inner, db: db, jid: device.ID.String()})
+		device.SetAllStores(&batchedStore{stores: inner, db: d.container.db, keys: &d.devices.keys, jid: device.ID.String()})
 	}
 }
 
@@ -25,14 +26,14 @@ func batch(device *store.Device, db *dbutil.Database) {
 // stores are made only then.
 type batchingContainer struct {
 	store.DeviceContainer
-	db *dbutil.Database
+	of *Device
 }
 
 func (b batchingContainer) PutDevice(ctx context.Context, device *store.Device) error {
 	fresh := !device.Initialized
 	err := b.DeviceContainer.PutDevice(ctx, device)
 	if fresh && device.Initialized {
-		batch(device, b.db)
+		b.of.batch(device)
 	}
 	return err
 }
@@ -40,8 +41,9 @@ func (b batchingContainer) PutDevice(ctx context.Context, device *store.Device) 
 // batchedStore keeps whatsmeow's tables as whatsmeow does.
 type batchedStore struct {
 	stores
-	db  *dbutil.Database // whatsmeow's own, so that it takes part in its transactions
-	jid string
+	db   *dbutil.Database // whatsmeow's own, so that it takes part in its transactions
+	keys *keyring
+	jid  string
 
 	generating sync.Mutex // held from the choice of an id until its key is written
 }
@@ -63,7 +65,7 @@ func (s *batchedStore) GetOrGenPreKeys(ctx context.Context, count uint32) ([]*ke
 	fresh := make([]*keys.PreKey, int(count)-len(kept))
 	for i := range fresh {
 		last++
-		fresh[i] = keys.NewPreKey(last)
+		fresh[i] = &keys.PreKey{KeyPair: s.keys.next(), KeyID: last}
 	}
 	if err := s.insert(ctx, fresh); err != nil {
 		return nil, err
@@ -100,26 +102,45 @@ func (s *batchedStore) neverUploaded(ctx context.Context, limit uint32) ([]*keys
 	return kept, rows.Err()
 }
 
-// insert writes prekeys in one statement, which is atomic. Both databases take
-// ten times the parameters of the largest upload.
+// insert writes prekeys in one statement, which is atomic.
 func (s *batchedStore) insert(ctx context.Context, fresh []*keys.PreKey) error {
-	var query strings.Builder
-	query.WriteString(`INSERT INTO whatsmeow_pre_keys (jid, key_id, key, uploaded) VALUES `)
-	args := make([]any, 1, 1+2*len(fresh))
-	args[0] = s.jid
-	for i, key := range fresh {
-		if i > 0 {
-			query.WriteByte(',')
-		}
-		query.WriteString("($1,$")
-		query.WriteString(strconv.Itoa(len(args) + 1))
-		query.WriteString(",$")
-		query.WriteString(strconv.Itoa(len(args) + 2))
-		query.WriteString(",false)")
-		args = append(args, key.KeyID, key.Priv[:])
+	query, args := insertRows(s.jid, fresh)
+	if s.db.Dialect == dbutil.Postgres {
+		query, args = insertArrays(s.jid, fresh)
 	}
-	if _, err := s.db.Exec(ctx, query.String(), args...); err != nil {
+	if _, err := s.db.Exec(ctx, query, args...); err != nil {
 		return fmt.Errorf("write %d prekeys: %w", len(fresh), err)
 	}
 	return nil
+}
+
+// insertArrays spares Postgres to read as many parameters.
+func insertArrays(jid string, fresh []*keys.PreKey) (query string, args []any) {
+	ids, private := make(pq.Int64Array, len(fresh)), make(pq.ByteaArray, len(fresh))
+	for i, key := range fresh {
+		ids[i], private[i] = int64(key.KeyID), key.Priv[:]
+	}
+	return `INSERT INTO whatsmeow_pre_keys (jid, key_id, key, uploaded) SELECT $1, k.id, k.private, false FROM unnest($2::integer[], $3::bytea[]) k(id, private)`,
+		[]any{jid, ids, private}
+}
+
+// insertRows is for SQLite, which has no arrays and takes ten times the parameters
+// of the largest upload.
+func insertRows(jid string, fresh []*keys.PreKey) (query string, args []any) {
+	var text strings.Builder
+	text.WriteString(`INSERT INTO whatsmeow_pre_keys (jid, key_id, key, uploaded) VALUES `)
+	args = make([]any, 1, 1+2*len(fresh))
+	args[0] = jid
+	for i, key := range fresh {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		text.WriteString("($1,$")
+		text.WriteString(strconv.Itoa(len(args) + 1))
+		text.WriteString(",$")
+		text.WriteString(strconv.Itoa(len(args) + 2))
+		text.WriteString(",false)")
+		args = append(args, key.KeyID, key.Priv[:])
+	}
+	return text.String(), args
 }

@@ -105,7 +105,8 @@ func (d *Device) Connect(ctx context.Context, jid string, sink func(event.Event)
 func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	if jid == "" {
 		device := d.container.NewDevice()
-		device.Container = batchingContainer{device.Container, d.container.db}
+		device.Container = batchingContainer{device.Container, d}
+		d.devices.leftovers.Go(d.devices.keys.prepare)
 		return device, nil
 	}
 	parsed, err := types.ParseJID(jid)
@@ -119,7 +120,7 @@ func (d *Device) load(ctx context.Context, jid string) (*store.Device, error) {
 	if device == nil {
 		return nil, event.ErrNoDevice
 	}
-	batch(device, d.container.db)
+	d.batch(device)
 	return device, nil
 }
 

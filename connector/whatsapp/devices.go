@@ -42,6 +42,7 @@ type Devices struct {
 	log        *slog.Logger
 	shared     deviceStore
 	seams      seams
+	keys       keyring
 
 	// leftovers are calls into whatsmeow that outlive their connection: it
 	// waits up to 20 s for a handshake, whatever happens to the socket.
