@@ -19,7 +19,7 @@ type idle struct {
 }
 
 func postgresMemory(t *testing.T, m *match) {
-	s := memory(t, m, m.sessions, nil, quietStart)
+	s := memory(t, m, m.rounds, m.sessions, nil, quietStart)
 	n := fmt.Sprintf(", %d sessions, postgres", m.sessions)
 	m.table.Add("memory per idle session after a restart"+n, "KB", s.restart.bare, s.restart.wafleet, compare.And(compare.Times(1.1), compare.AtMost(145)))
 	m.table.Add("memory per session after pairing"+n, "KB", s.pairing.bare, s.pairing.wafleet, compare.AtMost(200))
@@ -30,18 +30,18 @@ func postgresMemory(t *testing.T, m *match) {
 }
 
 func sqliteMemory(t *testing.T, m *match) {
-	s := memory(t, m, m.files, []string{"FILES=" + t.TempDir()}, quietFile)
+	s := memory(t, m, 1, m.files, []string{"FILES=" + t.TempDir()}, quietFile)
 	n := fmt.Sprintf(", %d sessions, sqlite3", m.files)
 	m.table.Add("memory per idle session after a restart"+n, "KB", s.restart.bare, s.restart.wafleet, compare.Times(1.1))
 	m.table.Add("restart, process start to all WORKING"+n, "s", s.up.bare, s.up.wafleet, compare.None)
 }
 
 // memory pairs sessions on both sides, and lets both start again in turn.
-func memory(t *testing.T, m *match, n int, env []string, start string) *idle {
+func memory(t *testing.T, m *match, rounds, n int, env []string, start string) *idle {
 	var s idle
 	bare, ours := newSystem(t, options{measured: true}), newSystem(t, options{measured: true})
 	emptyBare, emptyOurs := m.pairBare(bare, n, env, &s), m.pairOurs(ours, n, start, &s)
-	for range m.rounds {
+	for range rounds {
 		m.restartBare(bare, n, env, emptyBare, &s)
 		m.restartOurs(ours, n, emptyOurs, &s)
 	}

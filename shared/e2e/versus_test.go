@@ -32,8 +32,8 @@ type scale struct {
 // scales by BENCH. The first takes less than three minutes, the second ten; the
 // third measures the largest only.
 var scales = map[string]scale{
-	"quick": {rounds: 1, sessions: 200, files: 60, codes: 60, storm: 100, far: 50, links: 8, settle: 13 * time.Second, window: 10 * time.Second},
-	"whole": {rounds: 3, sessions: 500, files: 250, codes: 100, storm: 200, far: 100, links: 15, settle: 15 * time.Second, window: 20 * time.Second},
+	"quick": {rounds: 1, sessions: 200, files: 60, codes: 60, storm: 100, far: 50, links: 8, settle: 12 * time.Second, window: 10 * time.Second},
+	"whole": {rounds: 3, sessions: 500, files: 250, codes: 100, storm: 200, far: 100, links: 15, settle: 12 * time.Second, window: 12 * time.Second},
 	"large": {rounds: 1, sessions: 2000, files: 1000, settle: 30 * time.Second, window: 30 * time.Second},
 }
 
