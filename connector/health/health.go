@@ -84,7 +84,6 @@ func Handler(s *State, db Pinger, metrics http.Handler) http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.live()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, s.ready(r.Context(), db)) })
 	mux.Handle("GET /metrics", metrics)
-	runtime.SetMutexProfileFraction(mutexShare)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
@@ -107,6 +106,7 @@ func answer(w http.ResponseWriter, problem error) {
 
 // Serve answers on a listener until ctx ends.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	runtime.SetMutexProfileFraction(mutexShare)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: profileTime, IdleTimeout: time.Minute}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()

@@ -35,7 +35,6 @@ func batched(t *testing.T, dialect session.Dialect) (h *holding, ours, plain *st
 func TestPreKeysAreKeptAsWhatsmeowDoes(t *testing.T) {
 	dialects(t, func(t *testing.T, dialect session.Dialect) {
 		h, ours, plain := batched(t, dialect)
-		const largest = 812 // whatsmeow's first upload
 		get := func(from *store.Device, count uint32) []*keys.PreKey {
 			t.Helper()
 			list, err := from.PreKeys.GetOrGenPreKeys(t.Context(), count)
@@ -45,13 +44,13 @@ func TestPreKeysAreKeptAsWhatsmeowDoes(t *testing.T) {
 			}
 			return list
 		}
-		first := get(ours, largest)
+		first := get(ours, firstUpload)
 		for i, key := range first {
 			if key.KeyID != first[0].KeyID+uint32(i) {
 				t.Fatalf("prekey %d has the id %d, and the first %d", i, key.KeyID, first[0].KeyID)
 			}
 		}
-		if diff := cmp.Diff(first, get(plain, largest)); diff != "" {
+		if diff := cmp.Diff(first, get(plain, firstUpload)); diff != "" {
 			t.Errorf("whatsmeow reads others:\n%s", diff)
 		}
 		if diff := cmp.Diff(first[:50], get(ours, 50)); diff != "" {
@@ -62,8 +61,8 @@ func TestPreKeysAreKeptAsWhatsmeowDoes(t *testing.T) {
 		if diff := cmp.Diff(first[800:], second[:12]); diff != "" {
 			t.Errorf("those left are others:\n%s", diff)
 		}
-		if id := second[12].KeyID; id != first[largest-1].KeyID+1 {
-			t.Errorf("the next id is %d after %d", id, first[largest-1].KeyID)
+		if id := second[12].KeyID; id != first[firstUpload-1].KeyID+1 {
+			t.Errorf("the next id is %d after %d", id, first[firstUpload-1].KeyID)
 		}
 		third := get(plain, 25)
 		if diff := cmp.Diff(third, get(ours, 25)); diff != "" {

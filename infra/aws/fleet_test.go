@@ -124,7 +124,8 @@ var fargate = map[int][]int{256: {512, 1024, 2048}, 512: {1024, 2048, 3072, 4096
 // meant is how many sessions a size is for.
 var meant = map[string]int{"small": 1000, "medium": 10000, "large": 100000}
 
-// Measured by make bench, memory of a session; of a process beside that.
+// Memory of a session, more than make bench measures of an idle one; of a process
+// beside that.
 const (
 	sessionKiB = 186
 	processMiB = 100

@@ -1,8 +1,8 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -170,22 +170,28 @@ func (s *system) use(connectors ...*process) use {
 // metrics reads the connector's own numbers, those without labels.
 func (p *process) metrics() map[string]float64 {
 	p.Helper()
-	_, address := p.registered()
-	response, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		p.Fatal(err)
-	}
-	defer response.Body.Close()
 	values := map[string]float64{}
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		name, text, _ := strings.Cut(lines.Text(), " ")
+	for line := range strings.Lines(string(p.private("/metrics"))) {
+		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if value, err := strconv.ParseFloat(text, 64); err == nil {
 			values[name] = value
 		}
 	}
-	if err := lines.Err(); err != nil {
+	return values
+}
+
+// private returns what the connector answers on its private port.
+func (p *process) private(path string) []byte {
+	p.Helper()
+	_, address := p.registered()
+	response, err := http.Get("http://" + address + path)
+	if err != nil {
 		p.Fatal(err)
 	}
-	return values
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return body
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -92,19 +90,4 @@ func (s *system) allWorking(n int) {
 
 func (s *system) working() int {
 	return s.rows(`SELECT count(*) FROM session_run WHERE state = '` + string(session.Working) + `' AND holder IN (SELECT id FROM connector WHERE lease_until > now())`)
-}
-
-// download returns what an address answers.
-func (s *system) download(address string) []byte {
-	s.Helper()
-	response, err := http.Get(address) // #nosec G107 -- of the test's own connector
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return body
 }

@@ -194,3 +194,16 @@ func countOperations(t *testing.T) (counted []operation, perSecond float64) {
 
 // beatAtMost is less than the time between two heartbeats at production's lease.
 const beatAtMost = 2 * time.Second
+
+func TestStatementsPerOperation(t *testing.T) {
+	t.Parallel()
+	counted, idle := countOperations(t)
+	for _, o := range counted {
+		if len(o.statement) > o.limit || (len(o.statement) == 0) != (o.limit == 0) {
+			t.Errorf("%s takes %d statements, at most %d:\n%s", o.name, len(o.statement), o.limit, strings.Join(o.statement, "\n"))
+		}
+	}
+	if idle > 2 {
+		t.Errorf("an idle connector takes %.1f statements a second", idle)
+	}
+}

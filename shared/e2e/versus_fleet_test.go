@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -118,17 +117,4 @@ func statementCounts(t *testing.T, m *match) {
 		m.table.Add("statements: "+o.name, "", nil, []float64{float64(len(o.statement))}, compare.AtMost(float64(o.limit)))
 	}
 	m.table.Add("statements: an idle connector", "1/s", nil, []float64{idle}, compare.AtMost(2))
-}
-
-func TestStatementsPerOperation(t *testing.T) {
-	t.Parallel()
-	counted, idle := countOperations(t)
-	for _, o := range counted {
-		if len(o.statement) > o.limit || (len(o.statement) == 0) != (o.limit == 0) {
-			t.Errorf("%s takes %d statements, at most %d:\n%s", o.name, len(o.statement), o.limit, strings.Join(o.statement, "\n"))
-		}
-	}
-	if idle > 2 {
-		t.Errorf("an idle connector takes %.1f statements a second", idle)
-	}
 }

@@ -21,10 +21,14 @@ type idle struct {
 func postgresMemory(t *testing.T, m *match) {
 	s := memory(t, m, m.rounds, m.sessions, nil, quietStart)
 	n := fmt.Sprintf(", %d sessions, postgres", m.sessions)
+	idleAim := compare.AtMost(0.7)
+	if m.sessions > 500 {
+		idleAim = compare.Times(1.2)
+	}
 	m.table.Add("memory per idle session after a restart"+n, "KB", s.restart.bare, s.restart.wafleet, compare.And(compare.Times(1.1), compare.AtMost(145)))
 	m.table.Add("memory per session after pairing"+n, "KB", s.pairing.bare, s.pairing.wafleet, compare.AtMost(200))
 	m.table.Add("goroutines per idle session"+n, "", s.goroutines.bare, s.goroutines.wafleet, compare.Over(1))
-	m.table.Add("CPU of idle sessions"+n, "% of a core", s.cpu.bare, s.cpu.wafleet, compare.AtMost(map[bool]float64{true: 0.7, false: 4.9}[m.sessions <= 500]))
+	m.table.Add("CPU of idle sessions"+n, "% of a core", s.cpu.bare, s.cpu.wafleet, idleAim)
 	m.table.Add("CPU per login"+n, "ms", s.login.bare, s.login.wafleet, compare.Times(1.25))
 	m.table.Add("restart, process start to all WORKING"+n, "s", s.up.bare, s.up.wafleet, compare.AtMost(2*max(1, float64(m.sessions)/500)))
 }
@@ -131,8 +135,7 @@ func keepHeap(s *system, c *process) {
 	if file == "" {
 		return
 	}
-	_, address := c.registered()
-	if err := os.WriteFile(file, s.download("http://"+address+"/debug/pprof/heap"), 0o600); err != nil {
+	if err := os.WriteFile(file, c.private("/debug/pprof/heap"), 0o600); err != nil {
 		s.Error(err)
 	}
 }

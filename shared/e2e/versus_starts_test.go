@@ -1,16 +1,16 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/wafleet/wafleet/shared/e2e/compare"
 	"github.com/wafleet/wafleet/shared/e2e/link"
-	"github.com/wafleet/wafleet/shared/pgserver"
+	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/session"
 )
 
@@ -21,16 +21,18 @@ func codes(t *testing.T, m *match) {
 	ours.connector(unpaced...)
 	var p50, p99 score
 	for range m.rounds {
-		var took []float64
-		p.tell(fmt.Sprintf(`{"do":"qr","n":%d,"parallel":1}`, m.codes), func(a said) { took = append(took, float64(a.Micros)/1000) })
-		p50.bare, p99.bare = append(p50.bare, compare.Median(took)), append(p99.bare, compare.Quantile(took, 0.99))
+		var took []time.Duration
+		p.tell(fmt.Sprintf(`{"do":"qr","n":%d,"parallel":1}`, m.codes), func(a said) { took = append(took, time.Duration(a.Micros)*time.Microsecond) })
+		bare := spreadOf(took)
+		p50.bare, p99.bare = append(p50.bare, milliseconds(bare.p50)), append(p99.bare, milliseconds(bare.p99))
 		took = nil
 		for range m.codes {
 			began := time.Now()
-			ours.code(ours.freshName())
-			took = append(took, milliseconds(time.Since(began)))
+			ours.code(ours.freshName(), quietStart)
+			took = append(took, time.Since(began))
 		}
-		p50.wafleet, p99.wafleet = append(p50.wafleet, compare.Median(took)), append(p99.wafleet, compare.Quantile(took, 0.99))
+		ours := spreadOf(took)
+		p50.wafleet, p99.wafleet = append(p50.wafleet, milliseconds(ours.p50)), append(p99.wafleet, milliseconds(ours.p99))
 	}
 	m.table.Add("start to QR over HTTP, p50", "ms", p50.bare, p50.wafleet, compare.AtMost(10))
 	m.table.Add("start to QR over HTTP, p99", "ms", p99.bare, p99.wafleet, compare.AtMost(27))
@@ -39,10 +41,10 @@ func codes(t *testing.T, m *match) {
 func (s *system) freshName() string { return "s" + string(session.NewID()[24:]) }
 
 // code starts a session and reads its code.
-func (s *system) code(name string) string {
+func (s *system) code(name, start string) string {
 	s.Helper()
-	s.start(name, quietStart)
-	return s.want(200, "GET", "/api/"+name+"/auth/qr?format=raw", "").text("value")
+	s.start(name, start)
+	return s.qr(name)
 }
 
 func storms(t *testing.T, m *match) {
@@ -68,7 +70,7 @@ func storm(t *testing.T, m *match, n int, far time.Duration) (s score) {
 		began := time.Now()
 		var asking sync.WaitGroup
 		for range n {
-			asking.Go(func() { ours.code(ours.freshName()) })
+			asking.Go(func() { ours.code(ours.freshName(), quietStart) })
 		}
 		asking.Wait()
 		s.wafleet = append(s.wafleet, time.Since(began).Seconds())
@@ -90,8 +92,7 @@ func (s *system) farFrom(there time.Duration) []string {
 // links: from a scan until the session works and the prekeys are with WhatsApp,
 // one at a time, on a Postgres that waits for its disk, and on files.
 func links(t *testing.T, m *match) {
-	url := durable(t)
-	bare, ours := newSystem(t, options{measured: true, manyPreKeys: true, url: url}), newSystem(t, options{measured: true, manyPreKeys: true, url: durable(t)})
+	bare, ours := newSystem(t, options{measured: true, manyPreKeys: true, url: pgtest.Durable(t, migrate)}), newSystem(t, options{measured: true, manyPreKeys: true, url: pgtest.Durable(t, migrate)})
 	ours.connector(unpaced...)
 	for _, side := range []struct {
 		dialect session.Dialect
@@ -105,7 +106,7 @@ func links(t *testing.T, m *match) {
 		var s score
 		for range m.links {
 			s.bare = append(s.bare, side.p.link())
-			s.wafleet = append(s.wafleet, ours.linked(side.start))
+			s.wafleet = append(s.wafleet, milliseconds(ours.linked(side.start)))
 		}
 		m.table.Add(fmt.Sprintf("scan to WORKING with 812 prekeys, %s, p50", side.dialect), "ms", s.bare, s.wafleet, compare.AtMost(side.aim))
 	}
@@ -131,11 +132,10 @@ func (p *bareProcess) link() (took float64) {
 }
 
 // linked is the same over HTTP.
-func (s *system) linked(start string) float64 {
+func (s *system) linked(start string) time.Duration {
 	s.Helper()
 	name := s.freshName()
-	s.start(name, start)
-	code := s.want(200, "GET", "/api/"+name+"/auth/qr?format=raw", "").text("value")
+	code := s.code(name, start)
 	scanned := time.Now()
 	if _, err := s.sim.Scan(freshNumber(), code); err != nil {
 		s.Fatal(err)
@@ -143,9 +143,9 @@ func (s *system) linked(start string) float64 {
 	return s.untilWorking(name, scanned)
 }
 
-// untilWorking asks over HTTP until a session works, and returns the milliseconds
-// since.
-func (s *system) untilWorking(name string, since time.Time) float64 {
+// untilWorking asks over HTTP until a session works, and returns how long ago
+// since was.
+func (s *system) untilWorking(name string, since time.Time) time.Duration {
 	s.Helper()
 	for s.get(name).text("status") != string(session.Working) {
 		if time.Since(since) > patience {
@@ -153,39 +153,12 @@ func (s *system) untilWorking(name string, since time.Time) float64 {
 		}
 		s.pass(3 * time.Millisecond)
 	}
-	return milliseconds(time.Since(since))
+	return time.Since(since)
 }
 
-var numbers = struct {
-	sync.Mutex
-	last int
-}{last: 5511700000000}
+var lastNumber atomic.Int64
 
-func freshNumber() string {
-	numbers.Lock()
-	defer numbers.Unlock()
-	numbers.last++
-	return fmt.Sprint(numbers.last)
-}
-
-// durable is a migrated database of a server as production's: what it has
-// committed is on the disk.
-func durable(t *testing.T) string {
-	t.Helper()
-	server, err := pgserver.Start(t.Context(), pgserver.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := migrate(t.Context(), server.URL("")); err != nil {
-		t.Fatal(err)
-	}
-	return server.URL("")
-}
+func freshNumber() string { return fmt.Sprint(5511700000000 + lastNumber.Add(1)) }
 
 // farRestart: a process of 200 sessions starts again where WhatsApp is far away,
 // and one of its dials hangs.
@@ -237,7 +210,7 @@ func again(t *testing.T, m *match) {
 	ours.connector(unpaced...)
 	ours.linked(quietStart)
 	name := ours.text(`SELECT name FROM session`)
-	var took []float64
+	var took []time.Duration
 	for range m.rounds * times {
 		ours.stop(name)
 		ours.eventually("the release", func() bool { return ours.rows(`SELECT count(*) FROM session_run WHERE holder IS NOT NULL`) == 0 })
@@ -245,6 +218,6 @@ func again(t *testing.T, m *match) {
 		ours.start(name, "")
 		took = append(took, ours.untilWorking(name, began))
 	}
-	m.table.Add("start of a stopped, linked session to WORKING, p99", "ms", nil, []float64{compare.Quantile(took, 0.99)}, compare.AtMost(150))
-	m.table.Add("the same, p50", "ms", nil, []float64{compare.Median(took)}, compare.None)
+	m.table.Add("start of a stopped, linked session to WORKING, p99", "ms", nil, []float64{milliseconds(spreadOf(took).p99)}, compare.AtMost(150))
+	m.table.Add("the same, p50", "ms", nil, []float64{milliseconds(spreadOf(took).p50)}, compare.None)
 }

@@ -56,6 +56,25 @@ func New(t testing.TB, migrate Migrate) string {
 	return url
 }
 
+// Durable returns the URL of a migrated database of a server of its own that runs as production's does: what it has
+// committed is on the disk. It is for measurements.
+func Durable(t testing.TB, migrate Migrate) string {
+	t.Helper()
+	server, err := pgserver.Start(t.Context(), pgserver.Config{})
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	if err := migrate(t.Context(), server.URL("")); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return server.URL("")
+}
+
 // Pooled returns the URL of a database of New by way of a pgbouncer in transaction mode, which all tests of the process
 // share. Where there is no pgbouncer the test is skipped, unless CI=true says that it must not be.
 func Pooled(t testing.TB, url string) string {

@@ -135,12 +135,12 @@ func (b *bare) tell(a answer) {
 
 // pair links a new device; whatsmeow connects again by itself.
 func (b *bare) pair(i int) error {
-	container, err := b.container(fmt.Sprintf("%d-%d.db", time.Now().UnixNano(), i))
+	device, err := b.newDevice(i)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	client, err := b.connect(container.NewDevice(), func(e any, end func(error)) {
+	client, err := b.connect(device, func(e any, end func(error)) {
 		switch e := e.(type) {
 		case *events.QR:
 			b.tell(answer{I: i, Code: e.Codes[0], Micros: time.Since(began).Microseconds()})
@@ -155,14 +155,23 @@ func (b *bare) pair(i int) error {
 	return err
 }
 
+// newDevice is a device that nothing knows of, in a place of its own.
+func (b *bare) newDevice(i int) (*store.Device, error) {
+	container, err := b.container(fmt.Sprintf("%d-%d.db", time.Now().UnixNano(), i))
+	if err != nil {
+		return nil, err
+	}
+	return container.NewDevice(), nil
+}
+
 // qr asks for the code of a new device.
 func (b *bare) qr(i int) error {
-	container, err := b.container(fmt.Sprintf("%d-%d.db", time.Now().UnixNano(), i))
+	device, err := b.newDevice(i)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	client, err := b.connect(container.NewDevice(), func(e any, end func(error)) {
+	client, err := b.connect(device, func(e any, end func(error)) {
 		if e, ok := e.(*events.QR); ok {
 			b.tell(answer{I: i, Code: e.Codes[0], Micros: time.Since(began).Microseconds()})
 			end(nil)

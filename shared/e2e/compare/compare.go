@@ -114,12 +114,6 @@ func Median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// Quantile is the value below which the share q of the values is.
-func Quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
-}
-
 // Rows are the rows so far.
 func (t *Table) Rows() []Row {
 	t.mu.Lock()

@@ -57,10 +57,10 @@ func TestTheTable(t *testing.T) {
 	}
 }
 
-func TestQuantiles(t *testing.T) {
+func TestMedian(t *testing.T) {
 	t.Parallel()
 	values := []float64{4, 1, 3, 2}
-	if Median(values) != 2.5 || Median(values[:3]) != 3 || Quantile(values, 0.99) != 4 || Quantile(values, 0.5) != 3 {
-		t.Error(Median(values), Median(values[:3]), Quantile(values, 0.99), Quantile(values, 0.5))
+	if Median(values) != 2.5 || Median(values[:3]) != 3 {
+		t.Error(Median(values), Median(values[:3]))
 	}
 }

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wafleet/wafleet/shared/pgserver"
+	"github.com/wafleet/wafleet/shared/pgtest"
 )
 
 // load is one kind of request, and what is aimed at with 16 clients.
@@ -39,7 +38,7 @@ func loads(key string) []load {
 // every commit to the disk. The clients are this process; all share the
 // machine's cores. No connector runs.
 func BenchmarkAPI(b *testing.B) {
-	url := durablePostgres(b)
+	url := pgtest.Durable(b, migrate)
 	s := newDeployment(b, url)
 	s.listener = s.newListener("LOG_LEVEL=INFO")
 	s.listener.hurried = true
@@ -76,25 +75,6 @@ func (l load) aims(clients int) string {
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// durablePostgres is a server as production's: what it has committed is on the
-// disk.
-func durablePostgres(b *testing.B) (url string) {
-	b.Helper()
-	server, err := pgserver.Start(b.Context(), pgserver.Config{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := server.Stop(context.WithoutCancel(b.Context())); err != nil {
-			b.Error(err)
-		}
-	})
-	if err := migrate(b.Context(), server.URL("")); err != nil {
-		b.Fatal(err)
-	}
-	return server.URL("")
-}
 
 type result struct {
 	perSecond float64
