@@ -16,9 +16,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +34,8 @@ import (
 	"go.mau.fi/whatsmeow/store/sqlstore"
 	"go.mau.fi/whatsmeow/types/events"
 	_ "modernc.org/sqlite"
+
+	"github.com/wafleet/wafleet/connector/whatsapp"
 )
 
 // command is a line of input.
@@ -292,22 +292,19 @@ func inParallel(n, parallel int, do func(i int) error) error {
 
 // way is one transport for all clients, to the simulator only.
 func way() (*http.Client, error) {
-	addr := os.Getenv("WHATSAPP_DIAL_ADDR")
-	pem, err := os.ReadFile(os.Getenv("WHATSAPP_TLS_CA"))
+	endpoint, err := whatsapp.ParseEndpoint(os.Getenv("WHATSAPP_DIAL_ADDR"), os.Getenv("WHATSAPP_TLS_CA"), os.Getenv("WHATSAPP_NOISE_ROOT_KEY"))
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	root, err := hex.DecodeString(os.Getenv("WHATSAPP_NOISE_ROOT_KEY"))
-	if err != nil || len(root) != 32 || addr == "" || !roots.AppendCertsFromPEM(pem) {
+	if !endpoint.Overridden() {
 		return nil, errors.New("WHATSAPP_DIAL_ADDR, WHATSAPP_TLS_CA and WHATSAPP_NOISE_ROOT_KEY must say where the simulator is")
 	}
-	copy(whatsmeow.WACertPubKey[:], root)
+	whatsmeow.WACertPubKey = *endpoint.RootKey
 	var dialer net.Dialer
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, addr)
+			return dialer.DialContext(ctx, network, endpoint.DialAddr)
 		},
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig: &tls.Config{RootCAs: endpoint.Roots, MinVersion: tls.VersionTLS12},
 	}}, nil
 }
