@@ -194,7 +194,7 @@ func pacing(t *testing.T, m *match) {
 	pairMany(ours, sessions)
 	c.endWithin(time.Minute)
 	before := len(ours.loginTimes())
-	c = ours.launchPlain("SLOTS=1000", "LOG_LEVEL=INFO")
+	ours.launchPlain("SLOTS=1000", "LOG_LEVEL=INFO")
 	ours.eventuallyWithin(time.Minute, "all WORKING", func() bool { return ours.working() == sessions })
 	logins := ours.loginTimes()[before:]
 	// The first few come at once: the pace is that of the second half.
