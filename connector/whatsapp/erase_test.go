@@ -21,7 +21,7 @@ var bothDialects = []session.Dialect{session.SQLite, session.Postgres}
 
 func TestWhatsAppForgetsADevice(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, func(s *wasim.Server) { s.FinalDelay = patience }) // whatsmeow removes the device too, once it is told
 	h := r.open(session.Postgres)
 	jid := h.pair("5511999990701")
 	conn := h.login(jid)

@@ -166,7 +166,7 @@ func TestAWrongPairingCodeCanBeFollowedByANewOne(t *testing.T) {
 func TestAnUnscannedCodeExpires(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, options{sim: &wasim.Server{QRTimeout: time.Minute}})
-	s.connector("QR_FIRST=600ms", "QR_NEXT=300ms") // 2.1 s instead of 160 s
+	s.connector("QR_FIRST=3s", "QR_NEXT=1500ms") // 10.5 s instead of 160 s; long enough for a busy machine to see each
 	s.start("a", "")
 	s.wait("a", session.ScanQRCode)
 	seen := map[string]bool{}
@@ -174,6 +174,7 @@ func TestAnUnscannedCodeExpires(t *testing.T) {
 		shown := s.call("GET", "/api/a/auth/qr?format=raw", "")
 		if shown.code == 200 {
 			seen[shown.text("value")] = true
+			return false
 		}
 		return s.get("a").text("status") == "FAILED"
 	})

@@ -17,7 +17,7 @@ import (
 var binaries string
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.With(m, &binaries, "connector", "connector/guard", "shared/e2e/bare")), link.Leftovers...)
+	goleak.VerifyTestMain(pgtest.Wrap(bootstrap.Plain(m, &binaries, "connector", "connector/guard", "shared/e2e/bare")), link.Leftovers...)
 }
 
 func binaryOf(name string) string { return filepath.Join(binaries, name) }

@@ -1,7 +1,7 @@
 // Package bootstrap builds the programs that tests run, and keeps what they say:
 // those of Lambda as a release does, but for this machine ([Build], [Function]),
 // and any others, with the race detector where the tests have it ([With]), or
-// always without ([Plain]).
+// only if asked for ([Plain]).
 package bootstrap
 
 import (
@@ -55,9 +55,15 @@ type Runner interface{ Run() int }
 // by their directories, such as "functions/api".
 func With(m Runner, dir *string, programs ...string) Runner { return built{m, dir, programs, raceFlag} }
 
-// Plain is With for tests that others make superfluous as tests for races: these
-// programs need a fifth of the time.
-func Plain(m Runner, dir *string, programs ...string) Runner { return built{m, dir, programs, nil} }
+// Plain is With for tests that others make superfluous as tests for races, those
+// of shared/e2e/chaos above all: these programs need a fifth of the time. With
+// RACE_PROGRAMS in the environment it is With.
+func Plain(m Runner, dir *string, programs ...string) Runner {
+	if os.Getenv("RACE_PROGRAMS") != "" {
+		return With(m, dir, programs...)
+	}
+	return built{m, dir, programs, nil}
+}
 
 type built struct {
 	Runner
@@ -85,5 +91,5 @@ func (b built) Run() int {
 	return b.Runner.Run()
 }
 
-// Race tells whether the tests, and what With builds, have the race detector.
+// Race tells whether the tests, and what [With] builds, have the race detector.
 func Race() bool { return len(raceFlag) > 0 }
