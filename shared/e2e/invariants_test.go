@@ -52,7 +52,8 @@ func (s *system) onlyOneSocket() {
 
 // unwell lists sessions that are not as their users want them, that wait for
 // somebody, or that show a code to nobody. Codes are removed a moment after their
-// end.
+// end. That of a stopped session nobody holds is all that counts: its run still
+// says what the last holder said, which is STARTING if it drained before the stop.
 const unwell = `
 SELECT concat_ws(' ', s.name, 'is wanted', s.desired, 'and is', r.state, r.reason_code, 'at epoch', r.epoch, 'held by', r.holder,
     CASE WHEN c.id IS NULL THEN 'who is not alive' END, CASE WHEN s.deleted_at IS NOT NULL THEN 'deleted' END,
@@ -60,7 +61,7 @@ SELECT concat_ws(' ', s.name, 'is wanted', s.desired, 'and is', r.state, r.reaso
 FROM session s JOIN session_run r ON r.session_id = s.id JOIN pairing p ON p.session_id = s.id
 LEFT JOIN start_job j ON j.session_id = s.id LEFT JOIN connector c ON c.id = r.holder AND c.lease_until > now()
 WHERE j.session_id IS NOT NULL OR s.deleted_at IS NOT NULL
-   OR CASE WHEN s.desired = 'running' THEN c.id IS NULL OR r.state NOT IN ('WORKING', 'SCAN_QR_CODE') ELSE r.holder IS NOT NULL OR r.state <> 'STOPPED' END
+   OR CASE WHEN s.desired = 'running' THEN c.id IS NULL OR r.state NOT IN ('WORKING', 'SCAN_QR_CODE') ELSE r.holder IS NOT NULL END
    OR (p.codes IS NOT NULL OR p.code IS NOT NULL) AND (r.state <> 'SCAN_QR_CODE' OR p.epoch <> r.epoch)
    OR p.codes IS NOT NULL AND p.started_at + (p.first_ms + p.next_ms * (cardinality(p.codes) - 1)) * interval '1 millisecond' < now() - interval '5 seconds'
    OR p.code IS NOT NULL AND p.code_valid_until < now() - interval '5 seconds'

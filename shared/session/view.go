@@ -25,7 +25,7 @@ type Run struct {
 	Holder         ConnectorID // empty: nobody holds it
 	LeaseUntil     time.Time   // when the holder's lease passes; zero without a holder
 	Epoch          Epoch
-	State          Status
+	State          Status // what the last holder said; see [View]
 	Reason         *Reason
 	SeenGeneration Generation // the request that State answers
 	JID            string     // the linked device (an AD-JID), empty while unpaired
