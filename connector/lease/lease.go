@@ -197,14 +197,15 @@ func keep(ctx context.Context, s Store, id session.ConnectorID, config Config, t
 
 // retriesPerBeat makes the pause after a beat that failed so short that a
 // database which was away for five seconds costs nothing: in the worst case a
-// beat is sent into the start of that, 4.4 s after the last good one, and given up
-// after five, which leaves half a second of the trust for the next.
+// beat is sent into the start of that, 4 s after the last good one, and given up
+// after five, which leaves a second of the trust for the next.
 const retriesPerBeat = 16
 
 // untilBeat is the pause before the next beat, counted from when the last one
-// was sent, as trust is: where every answer is slow, beats must not be rarer.
+// was sent, as trust is: where every answer is slow, beats must not be rarer. It
+// is spread below a beat, never above, which would be at the cost of trust.
 func untilBeat(config Config, sent time.Time) time.Duration {
-	return max(config.Beat/100, backoff.Jitter(config.Beat)-time.Since(sent))
+	return max(config.Beat/100, backoff.Jitter(config.Beat*10/11)-time.Since(sent))
 }
 
 // beat is one heartbeat's result.

@@ -25,7 +25,7 @@
 //
 // # Waits
 //
-// Control plane and connectors meet in rows only, so a wait is a poll: 5 ms at
+// Control plane and connectors meet in rows only, so a wait is a poll: 2 ms at
 // first, growing to 100 ms. A QR code waits at most 5 s. A pairing code waits at
 // most 5 s for the session to be ready for one and 5 s for the holder's answer;
 // its request row is removed however the wait ends, because it holds a phone

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,15 +12,48 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 )
 
+// putCodesIfEpoch takes the codes of one session joined by line breaks.
 const putCodesIfEpoch = `
-UPDATE pairing SET codes = $3, started_at = now(), first_ms = $4, next_ms = $5
-WHERE session_id = $1 AND epoch = $2`
+UPDATE pairing q SET codes = string_to_array(u.codes, E'\n'), started_at = now(), first_ms = u.first_ms, next_ms = u.next_ms
+FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[]) AS u(session_id, epoch, codes, first_ms, next_ms)
+WHERE q.session_id = u.session_id AND q.epoch = u.epoch
+RETURNING q.session_id`
+
+// shown are the codes of a session that one of its terms shows.
+type shown struct {
+	Term
+	codes session.QRCodes
+}
 
 // PutQRIfEpoch stores one set of QR codes, shown from now on. q.StartedAt is
-// ignored: the database's clock counts.
+// ignored: the database's clock counts. Calls at the same time share statements.
 func (s *Store) PutQRIfEpoch(ctx context.Context, term Term, q session.QRCodes) error {
-	return s.oneRow(ctx, "store the QR codes", session.ErrFenced, putCodesIfEpoch,
-		term.ID, term.Epoch, pq.Array(q.Codes), milliseconds(q.First), milliseconds(q.Next))
+	missed, err := s.puts.do(ctx, shown{term, q}, s.putCodes)
+	if err == nil && missed {
+		return session.ErrFenced
+	}
+	return err
+}
+
+// putCodes reports of each whether its epoch had moved on.
+func (s *Store) putCodes(ctx context.Context, all []shown) (missed []bool, err error) {
+	n := len(all)
+	ids, epochs, codes := make([]string, n), make([]int64, n), make([]string, n)
+	first, next := make([]int64, n), make([]int64, n)
+	for i, q := range all {
+		ids[i], epochs[i], codes[i] = string(q.ID), int64(q.Epoch), strings.Join(q.codes.Codes, "\n")
+		first[i], next[i] = milliseconds(q.codes.First), milliseconds(q.codes.Next)
+	}
+	written, err := collect(ctx, s.often, "store the QR codes", scanID, putCodesIfEpoch,
+		pq.Array(ids), pq.Array(epochs), pq.Array(codes), pq.Array(first), pq.Array(next))
+	if err != nil {
+		return nil, err
+	}
+	missed = make([]bool, n)
+	for i, q := range all {
+		missed[i] = !slices.Contains(written, q.ID)
+	}
+	return missed, nil
 }
 
 const clearPairingIfEpoch = `
@@ -42,26 +77,63 @@ func (s *Store) AnswerCodeIfEpoch(ctx context.Context, term Term, request, code,
 		term.ID, term.Epoch, request, code, problem, milliseconds(life))
 }
 
-const selectPairing = `
-SELECT ` + sessionColumns + `, p.codes, p.started_at, p.first_ms, p.next_ms
-FROM ` + sessionTables + ` JOIN pairing p ON p.session_id = s.id AND p.epoch = r.epoch
-WHERE s.tenant_id = $1 AND s.name = $2 AND s.deleted_at IS NULL`
+const selectPairings = `
+SELECT ` + sessionColumns + `, p.codes, p.started_at, p.first_ms, p.next_ms, k.n
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS k(tenant_id, name, n)
+JOIN (` + sessionTables + ` JOIN pairing p ON p.session_id = s.id AND p.epoch = r.epoch)
+    ON s.tenant_id = k.tenant_id AND s.name = k.name AND s.deleted_at IS NULL`
 
-// Pairing reads a session and the codes that a phone may scan, if any.
+// named is a session as users name it.
+type named struct {
+	tenant session.TenantID
+	name   session.Name
+}
+
+// linking is a session and the codes that a phone may scan; without an ID there
+// is none.
+type linking struct {
+	session.Session
+	session.Pairing
+}
+
+// Pairing reads a session and the codes that a phone may scan, if any. Whoever
+// waits for a code asks again and again, so calls at the same time share
+// statements.
 func (s *Store) Pairing(ctx context.Context, tenant session.TenantID, name session.Name) (session.Session, session.Pairing, error) {
+	found, err := s.reads.do(ctx, named{tenant, name}, s.pairings)
+	if err == nil && found.ID == "" {
+		err = session.ErrNotFound
+	}
+	return found.Session, found.Pairing, err
+}
+
+func (s *Store) pairings(ctx context.Context, all []named) ([]linking, error) {
+	tenants, names := make([]string, len(all)), make([]string, len(all))
+	for i, one := range all {
+		tenants[i], names[i] = string(one.tenant), string(one.name)
+	}
+	found := make([]linking, len(all))
+	_, err := collect(ctx, s.db, "read the pairing", func(rows *sql.Rows) (none struct{}, err error) {
+		l, n, err := scanLinking(rows)
+		if err == nil {
+			found[n-1] = l
+		}
+		return none, err
+	}, selectPairings, pq.Array(tenants), pq.Array(names))
+	return found, err
+}
+
+// scanLinking also returns which of those that were asked for it is, from 1 on.
+func scanLinking(rows *sql.Rows) (l linking, n int, err error) {
 	var (
-		p           session.Pairing
 		startedAt   sql.NullTime
 		first, next sql.NullInt64
+		qr          = &l.QR
 	)
-	row := s.db.QueryRowContext(ctx, selectPairing, tenant, name)
-	found, err := scanSession(row, pq.Array(&p.QR.Codes), &startedAt, &first, &next)
-	if err != nil {
-		return found, p, domain("read the pairing", err)
-	}
-	p.QR.StartedAt = startedAt.Time
-	p.QR.First, p.QR.Next = time.Duration(first.Int64)*time.Millisecond, time.Duration(next.Int64)*time.Millisecond
-	return found, p, nil
+	l.Session, err = scanSession(rows, pq.Array(&qr.Codes), &startedAt, &first, &next, &n)
+	qr.StartedAt = startedAt.Time
+	qr.First, qr.Next = time.Duration(first.Int64)*time.Millisecond, time.Duration(next.Int64)*time.Millisecond
+	return l, n, err
 }
 
 // requestLife bounds how long a request may wait for a holder.

@@ -15,6 +15,8 @@ type Store struct {
 	db        *sql.DB
 	often     querier // the same, for what connectors ask all the time
 	connector *connector
+	reads     gather[named, linking] // of those who wait for a code
+	puts      gather[shown, bool]    // of codes
 }
 
 // Options of a pool.
