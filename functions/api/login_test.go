@@ -12,6 +12,7 @@ import (
 	"github.com/wafleet/wafleet/shared/e2e/bootstrap"
 	"github.com/wafleet/wafleet/shared/e2e/lambdarun"
 	"github.com/wafleet/wafleet/shared/login/fakesecrets"
+	"github.com/wafleet/wafleet/shared/pgtest"
 	"github.com/wafleet/wafleet/shared/store"
 )
 
@@ -19,7 +20,7 @@ import (
 // had is 503, and a rotation is nobody's trouble.
 func TestALoginOfSecretsManager(t *testing.T) {
 	t.Parallel()
-	at := database(t)
+	at := pgtest.Direct(database(t)) // who may log in at a pooler is the pooler's business
 	u, err := url.Parse(at)
 	if err != nil {
 		t.Fatal(err)
