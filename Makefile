@@ -44,7 +44,7 @@ test-pooler: bin/pgtest ## Run the API's tests through pgbouncer in transaction 
 	exec $(WITH_POSTGRES) $(GO) test -run '^$$' -bench '^BenchmarkPooler$$' -benchtime 1x ./shared/store
 
 e2e: bin/pgtest ## Run the end-to-end tests only (RACE=1 with the race detector, in the programs too)
-	@exec $(WITH_POSTGRES) $(if $(RACE),env RACE_PROGRAMS=1) $(GO) test $(if $(RACE),-race) -shuffle=on -timeout=15m ./shared/e2e/... ./infra/local/...
+	@exec $(WITH_POSTGRES) $(if $(RACE),env WAFLEET_TEST_RACE=1) $(GO) test $(if $(RACE),-race) -shuffle=on -timeout=15m ./shared/e2e/... ./infra/local/...
 
 e2e-aws: bin/pgtest ## Run the end-to-end tests on the system as AWS would run it, with SQS and without
 	@for stage in aws aws-without-sqs; do echo "on the stage $$stage:"; \

@@ -52,8 +52,8 @@ func (s *system) onlyOneSocket() {
 
 // unwell lists sessions that are not as their users want them, that wait for
 // somebody, or that show a code to nobody. Codes are removed a moment after their
-// end. That of a stopped session nobody holds is all that counts: its run still
-// says what the last holder said, which is STARTING if it drained before the stop.
+// end. Of a stopped session only counts that nobody holds it: its run still says
+// what the last holder said, which is STARTING if it drained before the stop.
 const unwell = `
 SELECT concat_ws(' ', s.name, 'is wanted', s.desired, 'and is', r.state, r.reason_code, 'at epoch', r.epoch, 'held by', r.holder,
     CASE WHEN c.id IS NULL THEN 'who is not alive' END, CASE WHEN s.deleted_at IS NOT NULL THEN 'deleted' END,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/wafleet/wafleet/shared/session"
 )
 
 const (
@@ -30,41 +32,49 @@ type gather[K, V any] struct {
 
 // gathered is a call and, once it was served, its answer.
 type gathered[K, V any] struct {
-	key   K
-	value V
-	err   error
-	woken chan bool // true: it runs the next statement; false: it was served
+	key    K
+	value  V
+	err    error
+	shared bool      // err is of a statement that served others too
+	woken  chan bool // true: it runs the next statement; false: it was served
 }
 
 // do returns the value of a key. run gets up to gatherMost keys, and returns a
-// value for each; an error of it is everybody's, except where it was only the
-// end of the context of who ran it.
+// value for each. That the database cannot be reached is everybody's error. Any
+// other may be one key's fault, and the end of a context is that of who ran the
+// statement: then every caller asks again, by itself in the first case.
 func (g *gather[K, V]) do(ctx context.Context, key K, run func(context.Context, []K) ([]V, error)) (V, error) {
 	for {
 		c := &gathered[K, V]{key: key, woken: make(chan bool, 1)}
-		if g.wait(c) {
-			g.lead(ctx, c, run)
-			return c.value, c.err
+		leads := g.join(c)
+		if !leads {
+			select {
+			case leads = <-c.woken:
+			case <-ctx.Done():
+				g.leave(c)
+				var none V
+				return none, domain("wait for a statement", ctx.Err())
+			}
 		}
-		select {
-		case leads := <-c.woken:
-			if leads {
-				g.lead(ctx, c, run)
-				return c.value, c.err
+		if leads {
+			g.lead(ctx, c, run)
+		}
+		switch {
+		case c.err == errLeft:
+		case c.err != nil && c.shared && !errors.Is(c.err, session.ErrUnavailable):
+			alone, err := run(ctx, []K{key})
+			if err != nil {
+				return c.value, err
 			}
-			if c.err != errLeft {
-				return c.value, c.err
-			}
-		case <-ctx.Done():
-			g.leave(c)
-			var none V
-			return none, domain("wait for a statement", ctx.Err())
+			return alone[0], nil
+		default:
+			return c.value, c.err
 		}
 	}
 }
 
-// wait queues a call and reports whether it runs the next statement.
-func (g *gather[K, V]) wait(c *gathered[K, V]) (leads bool) {
+// join queues a call, unless it may run a statement at once.
+func (g *gather[K, V]) join(c *gathered[K, V]) (leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.running == gatherers {
@@ -88,6 +98,7 @@ func (g *gather[K, V]) lead(ctx context.Context, c *gathered[K, V], run func(con
 	var values []V
 	defer func() {
 		for i, c := range calls {
+			c.shared = len(calls) > 1
 			if c.err = err; err == nil {
 				c.value = values[i]
 			}

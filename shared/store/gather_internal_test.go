@@ -11,6 +11,12 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 )
 
+// poison is a key that no statement survives; other negative ones find the
+// database away.
+const poison = -1000
+
+var errPoisoned = errors.New("poisoned")
+
 // statements is a gather whose statements end when the test lets them.
 type statements struct {
 	gather[int, int]
@@ -31,7 +37,10 @@ func (s *statements) double(ctx context.Context, keys []int) ([]int, error) {
 	}
 	doubles := make([]int, len(keys))
 	for i, key := range keys {
-		if key < 0 {
+		switch {
+		case key == poison:
+			return nil, errPoisoned
+		case key < 0:
 			return nil, session.ErrUnavailable
 		}
 		doubles[i] = 2 * key
@@ -46,6 +55,16 @@ func (s *statements) ask(ctx context.Context, t *testing.T, key int) {
 	}
 }
 
+// finish lets every statement end. Then none runs and nobody waits.
+func (s *statements) finish(t *testing.T) {
+	t.Helper()
+	close(s.end)
+	synctest.Wait()
+	if s.running != 0 || len(s.waiting) != 0 {
+		t.Errorf("%d run and %d wait", s.running, len(s.waiting))
+	}
+}
+
 func TestCallsThatComeMeanwhileShareAStatement(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -55,17 +74,13 @@ func TestCallsThatComeMeanwhileShareAStatement(t *testing.T) {
 			go s.ask(t.Context(), t, i)
 			synctest.Wait()
 		}
-		close(s.end)
-		synctest.Wait()
+		s.finish(t)
 		sum := 0
 		for _, n := range s.sizes {
 			sum += n
 		}
 		if sum != calls || slices.Max(s.sizes) > gatherMost || len(s.sizes) > gatherers+3 { // the rest may be two statements'
 			t.Errorf("%d calls were statements of %v", calls, s.sizes)
-		}
-		if s.running != 0 || len(s.waiting) != 0 {
-			t.Errorf("%d run and %d wait", s.running, len(s.waiting))
 		}
 	})
 }
@@ -88,11 +103,7 @@ func TestWhoLeavesTakesNobodyAlong(t *testing.T) {
 			cancel()
 			synctest.Wait()
 		}
-		close(s.end)
-		synctest.Wait()
-		if s.running != 0 || len(s.waiting) != 0 {
-			t.Errorf("%d run and %d wait", s.running, len(s.waiting))
-		}
+		s.finish(t)
 	})
 }
 
@@ -115,10 +126,30 @@ func TestAFailedStatementIsEverybodysFailure(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		close(s.end)
-		synctest.Wait()
+		s.finish(t)
 		if failures != 5 {
 			t.Errorf("%d of 5 were told", failures)
+		}
+	})
+}
+
+func TestTheFaultOfOneCallIsItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &statements{end: make(chan struct{})}
+		for i := range gatherers + 10 {
+			go s.ask(t.Context(), t, i)
+			synctest.Wait()
+		}
+		told := make(chan error, 1)
+		go func() {
+			_, err := s.do(t.Context(), poison, s.double)
+			told <- err
+		}()
+		synctest.Wait()
+		s.finish(t)
+		if err := <-told; !errors.Is(err, errPoisoned) {
+			t.Errorf("who is at fault is told %v", err)
 		}
 	})
 }

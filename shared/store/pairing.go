@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,9 +10,8 @@ import (
 	"github.com/wafleet/wafleet/shared/session"
 )
 
-// putCodesIfEpoch takes the codes of one session joined by line breaks.
 const putCodesIfEpoch = `
-UPDATE pairing q SET codes = string_to_array(u.codes, E'\n'), started_at = now(), first_ms = u.first_ms, next_ms = u.next_ms
+UPDATE pairing q SET codes = u.codes::text[], started_at = now(), first_ms = u.first_ms, next_ms = u.next_ms
 FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[]) AS u(session_id, epoch, codes, first_ms, next_ms)
 WHERE q.session_id = u.session_id AND q.epoch = u.epoch
 RETURNING q.session_id`
@@ -41,7 +38,7 @@ func (s *Store) putCodes(ctx context.Context, all []shown) (missed []bool, err e
 	ids, epochs, codes := make([]string, n), make([]int64, n), make([]string, n)
 	first, next := make([]int64, n), make([]int64, n)
 	for i, q := range all {
-		ids[i], epochs[i], codes[i] = string(q.ID), int64(q.Epoch), strings.Join(q.codes.Codes, "\n")
+		ids[i], epochs[i], codes[i] = string(q.ID), int64(q.Epoch), arrayText(pq.StringArray(q.codes.Codes))
 		first[i], next[i] = milliseconds(q.codes.First), milliseconds(q.codes.Next)
 	}
 	written, err := collect(ctx, s.often, "store the QR codes", scanID, putCodesIfEpoch,
@@ -49,9 +46,10 @@ func (s *Store) putCodes(ctx context.Context, all []shown) (missed []bool, err e
 	if err != nil {
 		return nil, err
 	}
+	ok := setOf(written)
 	missed = make([]bool, n)
 	for i, q := range all {
-		missed[i] = !slices.Contains(written, q.ID)
+		missed[i] = !ok[q.ID]
 	}
 	return missed, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"time"
 
 	"github.com/lib/pq"
@@ -136,7 +137,7 @@ func columnsOf(reports []Report) []any {
 		counts, newest := r.Reconnects.Steps()
 		since[i] = age(newest)
 		if counts != nil {
-			reconnects[i] = intArray(counts)
+			reconnects[i] = arrayText(pq.Int64Array(counts))
 		}
 	}
 	return []any{pq.Array(ids), pq.Array(epochs), pq.Array(states), pq.Array(seen), pq.Array(codes), pq.Array(messages), pq.Array(retries), pq.Array(pushes),
@@ -151,12 +152,12 @@ func age(at time.Time) int64 {
 	return max(0, milliseconds(time.Since(at)))
 }
 
-// intArray is an array in Postgres's notation: rows of arrays cannot be sent as
+// arrayText is an array in Postgres's notation: rows of arrays cannot be sent as
 // arrays.
-func intArray(counts []int64) string {
-	text, err := pq.Int64Array(counts).Value()
+func arrayText(array driver.Valuer) string {
+	text, err := array.Value()
 	if err != nil {
-		panic(err) // it has no error to return
+		panic(err) // those of pq have no error to return
 	}
 	return text.(string)
 }
@@ -166,10 +167,7 @@ func missing(reports []Report, written []session.ID) []session.ID {
 	if len(written) == len(reports) {
 		return nil
 	}
-	ok := make(map[session.ID]bool, len(written))
-	for _, id := range written {
-		ok[id] = true
-	}
+	ok := setOf(written)
 	var fenced []session.ID
 	for _, r := range reports {
 		if !ok[r.ID] {
@@ -177,6 +175,14 @@ func missing(reports []Report, written []session.ID) []session.ID {
 		}
 	}
 	return fenced
+}
+
+func setOf(ids []session.ID) map[session.ID]bool {
+	set := make(map[session.ID]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
 }
 
 const setDeviceIfEpoch = `

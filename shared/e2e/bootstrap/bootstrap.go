@@ -57,9 +57,9 @@ func With(m Runner, dir *string, programs ...string) Runner { return built{m, di
 
 // Plain is With for tests that others make superfluous as tests for races, those
 // of shared/e2e/chaos above all: these programs need a fifth of the time. With
-// RACE_PROGRAMS in the environment it is With.
+// WAFLEET_TEST_RACE in the environment it is With.
 func Plain(m Runner, dir *string, programs ...string) Runner {
-	if os.Getenv("RACE_PROGRAMS") != "" {
+	if os.Getenv("WAFLEET_TEST_RACE") != "" {
 		return With(m, dir, programs...)
 	}
 	return built{m, dir, programs, nil}
